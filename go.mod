@@ -1,0 +1,3 @@
+module ringwall
+
+go 1.26.0

@@ -1,0 +1,94 @@
+// Package ruleset is the machine model: the one table that Ringwall owns, at the level of nftables statements.
+//
+// A Ruleset prints itself as nft text, evaluates packets, and compares; netfilter/kernel carries it over netlink.
+// Be aware: values of fields are always big-endian here, whatever the kernel wants; kernel swaps on the way.
+package ruleset
+
+import "ringwall/rules/addrset"
+
+// TableName is the name of the table, of family inet.
+const TableName = "ringwall"
+
+// Ruleset is the content of the table. Order matters for Chains only in print; for rules in a chain always.
+type Ruleset struct {
+	Sets     []*Set
+	Counters []Counter
+	Limits   []LimitObject
+	Chains   []*Chain
+}
+
+// Counter is a named counter object. Packets and Bytes are filled by observation only.
+type Counter struct {
+	Name           string
+	Packets, Bytes uint64
+}
+
+// LimitObject is a named token bucket. Its name changes whenever its rate does: the kernel silently keeps the old rate.
+type LimitObject struct {
+	Name string
+	Rate Rate
+}
+
+// Rate is a token bucket of packets.
+type Rate struct {
+	Packets uint64 // a Unit
+	Unit    uint64 // in seconds: 1, 60, 3600, 86400
+	Burst   uint32
+	Over    bool // match what exceeds it
+}
+
+// Chain is a chain; a base chain where Hook is set.
+type Chain struct {
+	Name  string
+	Hook  *Hook
+	Rules []*Rule
+}
+
+// Hook is where a base chain stands. The type is always filter.
+type Hook struct {
+	Point    HookPoint
+	Priority int32
+	Drop     bool // the chain's policy: drop, else accept
+}
+
+// HookPoint is a netfilter hook.
+type HookPoint uint8
+
+// The hooks, with the kernel's numbers of the inet family.
+const (
+	Prerouting HookPoint = iota
+	Input
+	ForwardHook
+	Output
+	Postrouting
+)
+
+func (h HookPoint) String() string {
+	return [...]string{"prerouting", "input", "forward", "output", "postrouting"}[h]
+}
+
+// Rule is one rule of a chain.
+type Rule struct {
+	Exprs   []Expr
+	Comment string // at most 128 bytes; empty for none
+}
+
+// Set is a named set of addresses of one family.
+type Set struct {
+	Name string
+	V6   bool
+	// Interval sets hold ranges; others single addresses.
+	Interval bool
+	// Dynamic sets are filled while they stand, by packets (meters) or by bans: a change never touches what they
+	// hold, only whether they are there. Elements are then empty.
+	Dynamic bool
+	// Packets tells that rules add to the set from the packet path (the kernel's "dynamic" flag).
+	Packets bool
+	Timeout uint64 // seconds, default of an element's life; 0 for none. Timed is set too then.
+	Timed   bool   // elements may have a timeout of their own
+	Size    uint32 // at most so many elements; 0: no limit
+	Comment string
+
+	Elems4 addrset.Set[addrset.U32]  // of a static IPv4 set
+	Elems6 addrset.Set[addrset.U128] // of a static IPv6 set
+}

@@ -1,0 +1,205 @@
+package addrset
+
+import (
+	"slices"
+	"sort"
+)
+
+// Range is the numbers from Lo to Hi, both included.
+type Range[K Key[K]] struct{ Lo, Hi K }
+
+// Set is a set of numbers. The zero Set is empty. Its ranges are sorted, disjoint and never adjacent,
+// so that equal sets have equal ranges.
+type Set[K Key[K]] struct{ ranges []Range[K] }
+
+// Of is the set of all numbers in any of the ranges, in whatever order, overlapping or not.
+// A range with Lo above Hi counts as empty. Of keeps no reference to its argument.
+func Of[K Key[K]](ranges ...Range[K]) Set[K] {
+	rs := make([]Range[K], 0, len(ranges))
+	sorted := true
+	for _, r := range ranges {
+		if r.Lo.Compare(r.Hi) > 0 {
+			continue
+		}
+		if n := len(rs); n > 0 && rs[n-1].Lo.Compare(r.Lo) > 0 {
+			sorted = false
+		}
+		rs = append(rs, r)
+	}
+	if !sorted {
+		slices.SortFunc(rs, func(a, b Range[K]) int { return a.Lo.Compare(b.Lo) })
+	}
+	out := rs[:0]
+	for _, r := range rs {
+		out = push(out, r)
+	}
+	return Set[K]{out}
+}
+
+// push appends r, whose Lo is not below that of any range in rs, merging it with the last where they touch.
+func push[K Key[K]](rs []Range[K], r Range[K]) []Range[K] {
+	if n := len(rs); n > 0 {
+		last := &rs[n-1]
+		if last.Hi == last.Hi.Last() || r.Lo.Compare(last.Hi.Next()) <= 0 {
+			if r.Hi.Compare(last.Hi) > 0 {
+				last.Hi = r.Hi
+			}
+			return rs
+		}
+	}
+	return append(rs, r)
+}
+
+// One is the set of a single number.
+func One[K Key[K]](k K) Set[K] { return Set[K]{[]Range[K]{{k, k}}} }
+
+// Between is the set of the numbers from lo to hi, both included; empty where lo is above hi.
+func Between[K Key[K]](lo, hi K) Set[K] { return Of(Range[K]{lo, hi}) }
+
+// All is the set of all numbers.
+func All[K Key[K]]() Set[K] {
+	var k K
+	return Set[K]{[]Range[K]{{k.First(), k.Last()}}}
+}
+
+// Ranges returns the ranges, sorted, disjoint and never adjacent. The caller must not change them.
+func (s Set[K]) Ranges() []Range[K] { return s.ranges }
+
+// Len is the number of ranges.
+func (s Set[K]) Len() int { return len(s.ranges) }
+
+// IsEmpty tells whether s holds nothing.
+func (s Set[K]) IsEmpty() bool { return len(s.ranges) == 0 }
+
+// IsAll tells whether s holds every number.
+func (s Set[K]) IsAll() bool {
+	return len(s.ranges) == 1 && s.ranges[0].Lo == s.ranges[0].Lo.First() && s.ranges[0].Hi == s.ranges[0].Lo.Last()
+}
+
+// Equal tells whether s and t hold the same numbers.
+func (s Set[K]) Equal(t Set[K]) bool { return slices.Equal(s.ranges, t.ranges) }
+
+// from is the index of the first range whose Hi is not below k.
+func (s Set[K]) from(k K) int {
+	return sort.Search(len(s.ranges), func(i int) bool { return s.ranges[i].Hi.Compare(k) >= 0 })
+}
+
+// Contains tells whether k is in s.
+func (s Set[K]) Contains(k K) bool {
+	i := s.from(k)
+	return i < len(s.ranges) && s.ranges[i].Lo.Compare(k) <= 0
+}
+
+// Union is the numbers in s or t.
+func (s Set[K]) Union(t Set[K]) Set[K] {
+	if s.IsEmpty() {
+		return t
+	}
+	if t.IsEmpty() {
+		return s
+	}
+	a, b := s.ranges, t.ranges
+	out := make([]Range[K], 0, len(a)+len(b))
+	for len(a) > 0 || len(b) > 0 {
+		if len(b) == 0 || len(a) > 0 && a[0].Lo.Compare(b[0].Lo) <= 0 {
+			out, a = push(out, a[0]), a[1:]
+		} else {
+			out, b = push(out, b[0]), b[1:]
+		}
+	}
+	return Set[K]{out}
+}
+
+// Intersect is the numbers in both s and t.
+func (s Set[K]) Intersect(t Set[K]) Set[K] {
+	var out []Range[K]
+	for a, b := s.ranges, t.ranges; len(a) > 0 && len(b) > 0; {
+		lo, hi := a[0].Lo, a[0].Hi
+		if b[0].Lo.Compare(lo) > 0 {
+			lo = b[0].Lo
+		}
+		if b[0].Hi.Compare(hi) < 0 {
+			hi = b[0].Hi
+		}
+		if lo.Compare(hi) <= 0 {
+			out = append(out, Range[K]{lo, hi})
+		}
+		if a[0].Hi.Compare(b[0].Hi) < 0 {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return Set[K]{out}
+}
+
+// Overlaps tells whether s and t share a number.
+func (s Set[K]) Overlaps(t Set[K]) bool {
+	for a, b := s.ranges, t.ranges; len(a) > 0 && len(b) > 0; {
+		switch {
+		case a[0].Hi.Compare(b[0].Lo) < 0:
+			a = a[1:]
+		case b[0].Hi.Compare(a[0].Lo) < 0:
+			b = b[1:]
+		default:
+			return true
+		}
+	}
+	return false
+}
+
+// Minus is the numbers in s and not in t.
+func (s Set[K]) Minus(t Set[K]) Set[K] {
+	if t.IsEmpty() || s.IsEmpty() {
+		return s
+	}
+	var out []Range[K]
+	b := t.ranges
+	for _, r := range s.ranges {
+		for len(b) > 0 && b[0].Hi.Compare(r.Lo) < 0 {
+			b = b[1:]
+		}
+		rest := b
+		whole := true
+		for len(rest) > 0 && rest[0].Lo.Compare(r.Hi) <= 0 {
+			if rest[0].Lo.Compare(r.Lo) > 0 {
+				out = append(out, Range[K]{r.Lo, rest[0].Lo.Prev()})
+			}
+			if rest[0].Hi.Compare(r.Hi) >= 0 {
+				whole = false
+				break
+			}
+			r.Lo = rest[0].Hi.Next()
+			rest = rest[1:]
+		}
+		if whole {
+			out = append(out, r)
+		}
+	}
+	return Set[K]{out}
+}
+
+// Complement is every number that is not in s.
+func (s Set[K]) Complement() Set[K] { return All[K]().Minus(s) }
+
+// Covers tells whether every number of t is in s.
+func (s Set[K]) Covers(t Set[K]) bool {
+	a := s.ranges
+	for _, r := range t.ranges {
+		for len(a) > 0 && a[0].Hi.Compare(r.Hi) < 0 {
+			a = a[1:]
+		}
+		if len(a) == 0 || a[0].Lo.Compare(r.Lo) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Min is the smallest number of s, false where s is empty.
+func (s Set[K]) Min() (k K, ok bool) {
+	if s.IsEmpty() {
+		return k, false
+	}
+	return s.ranges[0].Lo, true
+}

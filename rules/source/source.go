@@ -1,0 +1,17 @@
+// Package source is where a policy's text comes from: the host's files, a git revision, or a recording of either.
+//
+// Names are slash paths as the user knows them, relative or absolute; an implementation decides what relative
+// means. A name read twice gives the same bytes for as long as one FS value is used by one load.
+package source
+
+// FS is what a policy is read from.
+type FS interface {
+	// ReadFile returns the whole of a regular file of at most limit bytes. Errors wrap fs.ErrNotExist,
+	// fs.ErrPermission, ErrNotRegular or ErrTooLarge where they apply.
+	ReadFile(name string, limit int64) ([]byte, error)
+	// Glob lists the files that match a shell pattern (path.Match syntax in every element), sorted. No match is
+	// an empty list and no error, a directory that does not exist included.
+	Glob(pattern string) ([]string, error)
+	// Canonical returns the identity of a file: two names of one file have one Canonical, symlinks resolved.
+	Canonical(name string) (string, error)
+}

@@ -1,0 +1,49 @@
+// Package syntax turns YAML text into a tree with a position on every value.
+//
+// It is the only package that imports the YAML library, and the only one that knows its traps: what
+// leaves Parse without a diagnostic means what it says. Values are their source text; YAML's types play no part.
+package syntax
+
+import "ringwall/rules/diag"
+
+// Kind is the kind of a Node.
+type Kind uint8
+
+// The kinds of node. Null is a key or item without a value.
+const (
+	Null Kind = iota
+	Scalar
+	List
+	Map
+)
+
+func (k Kind) String() string { return [...]string{"nothing", "a value", "a list", "a mapping"}[k] }
+
+// Node is one value of a document.
+type Node struct {
+	Kind   Kind
+	At     diag.Span // of a scalar its token, quotes included; of a list or mapping its first token
+	Text   string    // of a scalar
+	Quoted bool      // of a scalar: it stood in quotes or was a block scalar
+	Items  []*Node   // of a list
+	Pairs  []Pair    // of a mapping, in order
+}
+
+// Pair is one key of a mapping with its value.
+type Pair struct {
+	Key   *Node // a Scalar
+	Value *Node
+}
+
+// Get returns the value of a key, nil where n is no mapping or lacks it.
+func (n *Node) Get(key string) *Node {
+	if n == nil {
+		return nil
+	}
+	for _, p := range n.Pairs {
+		if p.Key.Text == key {
+			return p.Value
+		}
+	}
+	return nil
+}
