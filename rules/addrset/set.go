@@ -1,9 +1,6 @@
 package addrset
 
-import (
-	"slices"
-	"sort"
-)
+import "slices"
 
 // Range is the numbers from Lo to Hi, both included.
 type Range[K Key[K]] struct{ Lo, Hi K }
@@ -79,15 +76,17 @@ func (s Set[K]) IsAll() bool {
 // Equal tells whether s and t hold the same numbers.
 func (s Set[K]) Equal(t Set[K]) bool { return slices.Equal(s.ranges, t.ranges) }
 
-// from is the index of the first range whose Hi is not below k.
-func (s Set[K]) from(k K) int {
-	return sort.Search(len(s.ranges), func(i int) bool { return s.ranges[i].Hi.Compare(k) >= 0 })
-}
-
 // Contains tells whether k is in s.
 func (s Set[K]) Contains(k K) bool {
-	i := s.from(k)
-	return i < len(s.ranges) && s.ranges[i].Lo.Compare(k) <= 0
+	lo, hi := 0, len(s.ranges)
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); s.ranges[mid].Hi.Compare(k) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(s.ranges) && s.ranges[lo].Lo.Compare(k) <= 0
 }
 
 // Union is the numbers in s or t.
