@@ -20,7 +20,3 @@ type Observed struct {
 	// expressions, so that it differs from any that is wanted.
 	Foreign []string
 }
-
-// Diff is the change from what was observed to want, guarded by the observed generation. It takes ownership where the kernel
-// can and the table has none.
-func (o *Observed) Diff(want *ruleset.Ruleset) *Change { panic("being written") }
