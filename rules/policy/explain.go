@@ -202,7 +202,7 @@ func notOne[T any](role, value string, c Choice[T], text func(T) string) string 
 	}
 	switch {
 	case len(c.Yes) == 0:
-		return fmt.Sprintf("%s %s is in not %s", role, value, list(c.No))
+		return fmt.Sprintf("%s %s is not wanted: not %s", role, value, list(c.No))
 	case len(c.No) == 0:
 		return fmt.Sprintf("%s %s is not %s", role, value, list(c.Yes))
 	}
