@@ -1,0 +1,100 @@
+// Package control is how the verbs speak to the daemon: HTTP and JSON over a unix socket.
+package control
+
+import (
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"ringwall/daemon/enforce"
+	"ringwall/rules/diag"
+)
+
+// Version is the version of the protocol. Both sides send it as the header Ringwall-Control, and refuse another.
+const Version = "1"
+
+// Hello is the daemon's introduction.
+type Hello struct {
+	Control   string `json:"control"` // protocol version
+	Build     string `json:"build"`   // the daemon's version
+	PID       int    `json:"pid"`
+	Namespace string `json:"namespace"` // identity of the daemon's network namespace
+}
+
+// PolicyRequest hands a policy over: its contents, not a path.
+type PolicyRequest struct {
+	Entry  string          `json:"entry"`
+	Bundle json.RawMessage `json:"bundle"` // a source.Bundle
+	Strict bool            `json:"strict,omitempty"`
+	NFT    bool            `json:"nft,omitempty"` // dry-run: with the compiled table
+}
+
+// Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().
+type Status struct {
+	Hello
+	Started time.Time `json:"started"`
+
+	Enforced bool           `json:"enforced"` // the kernel's table was looked at, and is what was committed last
+	Source   enforce.Source `json:"source"`
+	Policy   string         `json:"policy"` // entry file
+	Digest   string         `json:"digest"`
+	Rules    int            `json:"rules"`
+	Applied  time.Time      `json:"applied,omitzero"` // the last change to the kernel's table
+	Bans     int            `json:"bans"`
+
+	Reload Reload `json:"reload"`
+
+	Owned   bool   `json:"owned"`   // other programs can't change the table
+	Persist bool   `json:"persist"` // the table outlives the daemon while owned
+	Heals   uint64 `json:"heals"`   // times the table was put back after a foreign change
+	LogLost uint64 `json:"log_lost"`
+
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Stale tells whether the files say something that is not enforced.
+func (s *Status) Stale() bool { return !s.Reload.OK || s.Source != enforce.Files }
+
+// Reload is what came of the last time the policy's files were read.
+type Reload struct {
+	At          time.Time `json:"at,omitzero"`
+	OK          bool      `json:"ok"`
+	Error       string    `json:"error,omitempty"` // in one line, where not OK
+	Diagnostics diag.List `json:"diagnostics,omitempty"`
+	Good        uint64    `json:"good"` // reloads since the daemon started
+	Bad         uint64    `json:"bad"`
+}
+
+// UnbanRequest asks for addresses to be taken out of a dynamic set.
+type UnbanRequest struct {
+	Set      string         `json:"set,omitempty"`
+	Prefixes []netip.Prefix `json:"prefixes"`
+}
+
+// BansRequest asks for what dynamic sets hold: one, or all where Set is empty.
+type BansRequest struct {
+	Set string `json:"set,omitempty"`
+}
+
+// failure is the body of an answer that is no success.
+type failure struct {
+	Error string `json:"error"`
+}
+
+// versionHeader carries Version, both ways.
+const versionHeader = "Ringwall-Control"
+
+// The paths. Those that are read with GET change nothing.
+const (
+	pathHello    = "/hello"
+	pathStatus   = "/status"
+	pathShow     = "/show"
+	pathMetrics  = "/metrics"
+	pathBans     = "/bans"
+	pathDryRun   = "/dry-run"
+	pathApply    = "/apply"
+	pathReload   = "/reload"
+	pathBan      = "/ban"
+	pathUnban    = "/unban"
+	pathTakeDown = "/take-down"
+)

@@ -1,0 +1,68 @@
+package enforce
+
+import (
+	"ringwall/rules/diag"
+)
+
+// Report is what came of a policy that was to be applied, or what would: the daemon's answer as well as a one-shot's.
+type Report struct {
+	Policy string `json:"policy"` // the entry file, as it was named
+	Digest string `json:"digest"` // of all that the policy was read from
+	Rules  int    `json:"rules"`  // enabled rules
+
+	// Diagnostics is everything found about the policy. Where it has errors nothing else was tried.
+	Diagnostics diag.List `json:"diagnostics,omitempty"`
+
+	Changes     []Change `json:"changes,omitempty"`      // by rule, in the order of the new policy's page
+	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
+	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only
+	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for
+
+	Validated bool   `json:"validated"` // the kernel has checked the change
+	Applied   bool   `json:"applied"`   // the kernel enforces the policy now
+	Source    Source `json:"source,omitempty"`
+
+	// Notes says what the user should know and no diagnostic tells: "not validated by the kernel: …".
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Refused tells whether the policy has errors and was not, or would not be, applied.
+func (r *Report) Refused() bool { return r.Diagnostics.HasErrors() }
+
+// Pending tells whether there was, or is, something to change: in the policy or in the kernel's table.
+func (r *Report) Pending() bool { return len(r.Changes) > 0 || r.Kernel != "" }
+
+// note adds to Notes.
+func (r *Report) note(text string) { r.Notes = append(r.Notes, text) }
+
+// Change is one difference between the policy that is enforced and another, at the level of the policy.
+type Change struct {
+	Kind ChangeKind `json:"kind"`
+	What string     `json:"what"`          // "in.ssh-admins", "default in", "base", "failsafe", "block", "set banned"
+	At   string     `json:"at,omitempty"`  // file:line in the policy that has it; in the new one where both do
+	Old  string     `json:"old,omitempty"` // as the enforced policy writes it
+	New  string     `json:"new,omitempty"` // as the other does
+}
+
+// ChangeKind is the kind of a Change.
+type ChangeKind string
+
+// The kinds of change.
+const (
+	Added   ChangeKind = "added"
+	Removed ChangeKind = "removed"
+	Changed ChangeKind = "changed"
+	Moved   ChangeKind = "moved"
+)
+
+// Source says where an enforced policy came from.
+type Source string
+
+// The sources of a policy.
+const (
+	Files     Source = "files"     // read from its files
+	Socket    Source = "socket"    // handed over the control socket; the files say something else
+	LastGood  Source = "last-good" // stored, since the files are broken or were not to be read
+	Emergency Source = "emergency" // neither the files nor a stored policy could be used
+	Opened    Source = "open"      // none: the wall was taken down
+)
