@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"net"
-
 )
 
 // Interface is a network device.
@@ -36,4 +35,3 @@ func (h *Host) InterfaceName(index int) (string, error) {
 	}
 	return l.Attrs().Name, nil
 }
-

@@ -1,0 +1,64 @@
+package store
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// CorruptError tells that a file of the state directory is not what was written. Nothing of it was used.
+type CorruptError struct {
+	Path   string
+	Reason string
+	Err    error // may be nil
+}
+
+func (e *CorruptError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("%s is corrupt: %s: %v", e.Path, e.Reason, e.Err)
+	}
+	return fmt.Sprintf("%s is corrupt: %s", e.Path, e.Reason)
+}
+
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// A sealed file is a line that names its kind, its format and the SHA-256 of what follows, then what follows. To see
+// whether one is whole without Ringwall: tail -n +2 FILE | sha256sum.
+const sealFormat = "ringwall %s 1 sha256:%s\n"
+
+// seal writes a sealed file.
+func (d Dir) seal(name string, body []byte) error {
+	head := fmt.Sprintf(sealFormat, name, digest(body))
+	return d.write(name, append([]byte(head), body...))
+}
+
+// unseal reads a sealed file. The error is a *CorruptError where its digest or its form is wrong.
+func (d Dir) unseal(name string) ([]byte, error) {
+	data, err := d.read(name)
+	if err != nil {
+		return nil, err
+	}
+	head, body, found := bytes.Cut(data, []byte("\n"))
+	f := strings.Fields(string(head))
+	switch {
+	case !found || len(f) != 4 || f[0] != "ringwall" || f[1] != name:
+		return nil, d.corrupt(name, "its first line is not that of a stored "+name, nil)
+	case f[2] != "1":
+		return nil, d.corrupt(name, "format "+f[2]+" is not known to this version", nil)
+	case f[3] != "sha256:"+digest(body):
+		return nil, d.corrupt(name, "its digest is wrong", nil)
+	}
+	return body, nil
+}
+
+func (d Dir) corrupt(name, reason string, err error) error {
+	return &CorruptError{Path: filepath.Join(d.path, name), Reason: reason, Err: err}
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
