@@ -20,6 +20,12 @@ func (a Addrs) Intersect(b Addrs) Addrs { return Addrs{a.V4.Intersect(b.V4), a.V
 // Minus is the addresses in a and not in b.
 func (a Addrs) Minus(b Addrs) Addrs { return Addrs{a.V4.Minus(b.V4), a.V6.Minus(b.V6)} }
 
+// Overlaps tells whether a and b share an address.
+func (a Addrs) Overlaps(b Addrs) bool { return a.V4.Overlaps(b.V4) || a.V6.Overlaps(b.V6) }
+
+// Covers tells whether every address of b is in a.
+func (a Addrs) Covers(b Addrs) bool { return a.V4.Covers(b.V4) && a.V6.Covers(b.V6) }
+
 // IsEmpty tells whether a holds no address.
 func (a Addrs) IsEmpty() bool { return a.V4.IsEmpty() && a.V6.IsEmpty() }
 

@@ -109,10 +109,42 @@ func (s Set[K]) Union(t Set[K]) Set[K] {
 	return Set[K]{out}
 }
 
+// skip is the index of the first of rs, sorted and disjoint, whose Hi is not below k. It looks near the front
+// first, so that walking a short list along a long one costs little.
+func skip[K Key[K]](rs []Range[K], k K) int {
+	lo, hi := 0, 1
+	for hi <= len(rs) && rs[hi-1].Hi.Compare(k) < 0 {
+		lo, hi = hi, 2*hi
+	}
+	hi = min(hi, len(rs))
+	for lo < hi {
+		if mid := int(uint(lo+hi) >> 1); rs[mid].Hi.Compare(k) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
 // Intersect is the numbers in both s and t.
 func (s Set[K]) Intersect(t Set[K]) Set[K] {
+	if s.IsAll() {
+		return t
+	}
+	if t.IsAll() {
+		return s
+	}
 	var out []Range[K]
 	for a, b := s.ranges, t.ranges; len(a) > 0 && len(b) > 0; {
+		switch {
+		case a[0].Hi.Compare(b[0].Lo) < 0:
+			a = a[skip(a, b[0].Lo):]
+			continue
+		case b[0].Hi.Compare(a[0].Lo) < 0:
+			b = b[skip(b, a[0].Lo):]
+			continue
+		}
 		lo, hi := a[0].Lo, a[0].Hi
 		if b[0].Lo.Compare(lo) > 0 {
 			lo = b[0].Lo
@@ -120,9 +152,7 @@ func (s Set[K]) Intersect(t Set[K]) Set[K] {
 		if b[0].Hi.Compare(hi) < 0 {
 			hi = b[0].Hi
 		}
-		if lo.Compare(hi) <= 0 {
-			out = append(out, Range[K]{lo, hi})
-		}
+		out = append(out, Range[K]{lo, hi})
 		if a[0].Hi.Compare(b[0].Hi) < 0 {
 			a = a[1:]
 		} else {
@@ -137,9 +167,9 @@ func (s Set[K]) Overlaps(t Set[K]) bool {
 	for a, b := s.ranges, t.ranges; len(a) > 0 && len(b) > 0; {
 		switch {
 		case a[0].Hi.Compare(b[0].Lo) < 0:
-			a = a[1:]
+			a = a[skip(a, b[0].Lo):]
 		case b[0].Hi.Compare(a[0].Lo) < 0:
-			b = b[1:]
+			b = b[skip(b, a[0].Lo):]
 		default:
 			return true
 		}
@@ -155,9 +185,7 @@ func (s Set[K]) Minus(t Set[K]) Set[K] {
 	var out []Range[K]
 	b := t.ranges
 	for _, r := range s.ranges {
-		for len(b) > 0 && b[0].Hi.Compare(r.Lo) < 0 {
-			b = b[1:]
-		}
+		b = b[skip(b, r.Lo):]
 		rest := b
 		whole := true
 		for len(rest) > 0 && rest[0].Lo.Compare(r.Hi) <= 0 {
@@ -185,9 +213,7 @@ func (s Set[K]) Complement() Set[K] { return All[K]().Minus(s) }
 func (s Set[K]) Covers(t Set[K]) bool {
 	a := s.ranges
 	for _, r := range t.ranges {
-		for len(a) > 0 && a[0].Hi.Compare(r.Hi) < 0 {
-			a = a[1:]
-		}
+		a = a[skip(a, r.Hi):]
 		if len(a) == 0 || a[0].Lo.Compare(r.Lo) > 0 {
 			return false
 		}

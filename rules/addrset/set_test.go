@@ -172,3 +172,23 @@ func TestAddrs(t *testing.T) {
 		t.Errorf("last of a /33: %v", got)
 	}
 }
+
+// TestSkip holds the search that jumps ahead against a plain one, on lists longer than the bitmap's draws.
+func TestSkip(t *testing.T) {
+	var rs []Range[U16]
+	for n := range 40 {
+		for k := range 3*n + 3 {
+			want := n
+			for i, r := range rs {
+				if int(r.Hi) >= k {
+					want = i
+					break
+				}
+			}
+			if got := skip(rs, U16(k)); got != want {
+				t.Fatalf("of %d ranges, %d: got %d, want %d", n, k, got, want)
+			}
+		}
+		rs = append(rs, Range[U16]{U16(3 * n), U16(3*n + 1)})
+	}
+}
