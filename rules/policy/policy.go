@@ -60,6 +60,9 @@ type Policy struct {
 	Services   map[string]*Service // those that the policy defines, without the built-in ones
 	Tests      []*Test
 
+	// Users and Groups are the numbers of the names that the policy uses; see Options.
+	Users, Groups map[string]uint32
+
 	// Given is what the dynamic sets hold for Decide. A set without an entry is empty.
 	Given map[string]addrset.Addrs
 }
@@ -103,6 +106,8 @@ type Failsafe struct {
 	At   diag.Span
 	What What
 	From Addrs
+	// Builtin is WHAT as a list of words that need no definition: "ssh", "tcp/8443".
+	Builtin []string
 }
 
 // Rule is one line of a list.
@@ -167,6 +172,7 @@ type Set struct {
 	At      diag.Span
 	Addrs   Addrs
 	Dynamic *Dynamic // for a dynamic set, whose Addrs has one Term that names itself
+	Used    bool     // something names it
 }
 
 // Dynamic is the settings of a dynamic set.
@@ -180,6 +186,7 @@ type Interface struct {
 	Name     string
 	At       diag.Span
 	Patterns []Pattern
+	Used     bool // something names it
 }
 
 // Service is a named WHAT.
@@ -188,6 +195,7 @@ type Service struct {
 	At   diag.Span // zero for a built-in one
 	Text string    // "tcp/80, tcp+udp/443"
 	What What
+	Used bool // something names it
 }
 
 // Test is one claim of `tests` about every packet that it describes.

@@ -1,0 +1,253 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/diag"
+	"ringwall/rules/syntax"
+)
+
+// lastOf is the highest address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr { return addrset.LastOf(p) }
+
+// addressList is the positive or the negative half of a list of addresses while it is read.
+type addressList struct {
+	v4    []addrset.Range[addrset.U32]
+	v6    []addrset.Range[addrset.U128]
+	named []Addrs // what its names stand for
+}
+
+// add takes a literal up.
+func (a *addressList) add(b addrRange) {
+	if b.lo.Is4() {
+		a.v4 = append(a.v4, addrset.Range[addrset.U32]{Lo: addrset.V4(b.lo), Hi: addrset.V4(b.hi)})
+	} else {
+		a.v6 = append(a.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(b.lo), Hi: addrset.V6(b.hi)})
+	}
+}
+
+// sum is all addresses of the list.
+func (a *addressList) sum() Addrs {
+	out := static(addrset.Addrs{V4: addrset.Of(a.v4...), V6: addrset.Of(a.v6...)})
+	for _, n := range a.named {
+		out = out.union(n)
+	}
+	return out
+}
+
+// element is one positive item of a list, kept to say which are wholly subtracted.
+type element struct {
+	v     value
+	addrs addrRange
+	named *Addrs // where the item is a name
+}
+
+// addresses reads a list of addresses, prefixes, ranges, sets and `any`, with `not`. Base, where not nil, is what the
+// list adds to. What is wrong is reported and left out.
+func (l *loader) addresses(vs []value, base *Addrs) Addrs {
+	var pos, neg addressList
+	var elements []element
+	if base != nil {
+		pos.named = append(pos.named, *base)
+	}
+	positive := base != nil
+	for _, v := range vs {
+		half := &pos
+		if v.not {
+			half = &neg
+		}
+		positive = positive || !v.not
+		e, ok := l.element(v)
+		if !ok {
+			continue
+		}
+		if e.named != nil {
+			half.named = append(half.named, *e.named)
+		} else {
+			half.add(e.addrs)
+		}
+		if !v.not {
+			elements = append(elements, e)
+		}
+	}
+	if len(vs) == 1 && base == nil && len(pos.named) == 1 {
+		return pos.named[0]
+	}
+	sum := pos.sum()
+	if !positive {
+		sum = AnyAddrs()
+	}
+	out := sum
+	if minus := neg.sum(); !minus.IsEmpty() {
+		var ok bool
+		if out, ok = sum.minus(minus); !ok {
+			l.tooComplex(vs[0].at)
+			return Addrs{}
+		}
+		l.subtracted(elements, minus, out)
+	}
+	if len(out.Terms) > maxTerms {
+		l.tooComplex(vs[0].at)
+		return Addrs{}
+	}
+	return out
+}
+
+func (l *loader) tooComplex(at diag.Span) {
+	l.errorf(at, "too-complex", "dynamic sets make more than %d cases of this list", maxTerms).
+		WithHint("use fewer dynamic sets together")
+}
+
+// element reads one item of a list of addresses.
+func (l *loader) element(v value) (element, bool) {
+	switch {
+	case v.text == "any" && v.not:
+		l.errorf(v.at, "bad-not", "`not any` leaves nothing")
+		return element{}, false
+	case v.text == "any":
+		a := AnyAddrs()
+		return element{v: v, named: &a}, true
+	case isName(v.text):
+		a, ok := l.setNamed(v)
+		return element{v: v, named: &a}, ok
+	}
+	b, c := literal(v.text)
+	if c != nil {
+		c.report(&l.diags, v.at)
+		return element{}, false
+	}
+	if b.masked.IsValid() {
+		hostBits(&l.diags, v.at, v.text, b)
+	}
+	return element{v: v, addrs: b}, true
+}
+
+// hostBits warns of a prefix with bits set below its length.
+func hostBits(l *diag.List, at diag.Span, text string, b addrRange) {
+	l.Warnf(at, LintHostBits, "%s has bits set below its length", quote(text)).
+		WithHint("it is read as `%s`; write that, or the address alone", b.masked)
+}
+
+// subtracted warns of items that other items of the same list take away whole.
+func (l *loader) subtracted(elements []element, minus, rest Addrs) {
+	if rest.IsEmpty() {
+		return // one finding says more than one an item
+	}
+	for _, e := range elements {
+		left := Addrs{}
+		if e.named != nil {
+			if e.named.IsEmpty() {
+				continue
+			}
+			var ok bool
+			if left, ok = e.named.minus(minus); !ok {
+				continue
+			}
+		} else if !coversBlock(minus, e.addrs) {
+			continue
+		}
+		if left.IsEmpty() {
+			l.warnf(e.v.at, LintSubtracted, "%s is wholly subtracted by `not` in the same list", quote(e.v.text)).
+				WithHint("leave it out: `not` wins wherever it stands")
+		}
+	}
+}
+
+// coversBlock tells whether the static part of a holds the whole of b.
+func coversBlock(a Addrs, b addrRange) bool {
+	if len(a.Terms) == 0 || !a.Terms[0].IsStatic() {
+		return false
+	}
+	if b.lo.Is4() {
+		return coversRange(a.Terms[0].Static.V4, addrset.V4(b.lo), addrset.V4(b.hi))
+	}
+	return coversRange(a.Terms[0].Static.V6, addrset.V6(b.lo), addrset.V6(b.hi))
+}
+
+// coversRange tells whether one range of s holds all from lo to hi.
+func coversRange[K addrset.Key[K]](s addrset.Set[K], lo, hi K) bool {
+	rs := s.Ranges()
+	i, _ := slices.BinarySearchFunc(rs, lo, func(r addrset.Range[K], k K) int { return r.Hi.Compare(k) })
+	return i < len(rs) && rs[i].Lo.Compare(lo) <= 0 && rs[i].Hi.Compare(hi) >= 0
+}
+
+// match reads the addresses of a rule's or test's key, and warns where they come to nothing.
+func (l *loader) match(n *syntax.Node) (Addrs, []value) {
+	vs := l.values(n)
+	if len(vs) == 0 {
+		return Addrs{}, nil
+	}
+	before := len(l.diags)
+	a := l.addresses(vs, nil)
+	if a.IsEmpty() && !l.diags[before:].HasErrors() {
+		l.warnf(n.At, LintEmptyAddresses, "these addresses come to nothing: %s", written(vs))
+	}
+	return a, vs
+}
+
+// builtinSet is a set that the language itself names.
+func builtinSet(name string) (addrset.Addrs, bool) {
+	var prefixes []string
+	switch name {
+	case "private":
+		prefixes = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"}
+	case "loopback":
+		prefixes = []string{"127.0.0.0/8", "::1/128"}
+	case "link-local":
+		prefixes = []string{"169.254.0.0/16", "fe80::/10"}
+	case "multicast":
+		prefixes = []string{"224.0.0.0/4", "ff00::/8"}
+	default:
+		return addrset.Addrs{}, false
+	}
+	var a addrset.Addrs
+	for _, p := range prefixes {
+		a = a.Union(addrset.OfPrefix(netip.MustParsePrefix(p)))
+	}
+	return a, true
+}
+
+// builtinSets is the names of the built-in sets.
+func builtinSets() []string { return []string{"link-local", "loopback", "multicast", "private"} }
+
+// isBuiltinSet tells whether the language itself names a set so.
+func isBuiltinSet(name string) bool { return slices.Contains(builtinSets(), name) }
+
+// setNamed is what a name in a list of addresses stands for.
+func (l *loader) setNamed(v value) (Addrs, bool) {
+	if a, ok := builtinSet(v.text); ok {
+		return static(a), true
+	}
+	d, ok := l.sets[v.text]
+	if !ok {
+		l.unknownSet(v)
+		return Addrs{}, false
+	}
+	d.used = true
+	l.resolveSet(d)
+	if d.set == nil {
+		return Addrs{}, false
+	}
+	return d.set.Addrs, true
+}
+
+// unknownSet reports a name that no set bears.
+func (l *loader) unknownSet(v value) {
+	names := builtinSets()
+	for name := range l.sets {
+		names = append(names, name)
+	}
+	d := l.errorf(v.at, "unknown-set", "unknown set %s", quote(v.text))
+	suggest(d, v.text, names)
+	switch {
+	case d.Hint != "":
+	case v.text == "localhost":
+		d.WithHint("write `loopback`")
+	case strings.Contains(v.text, "."):
+		d.Message = quote(v.text) + " is no set, and host names are not looked up"
+		d.WithHint("write its addresses, or make a set of them (`dns` sets are not built yet)")
+	}
+}

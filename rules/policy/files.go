@@ -1,0 +1,172 @@
+package policy
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"ringwall/rules/diag"
+	"ringwall/rules/syntax"
+)
+
+// file is a policy file with the files that it includes.
+type file struct {
+	name     string // as the user knows it
+	tree     *syntax.Node
+	includes []*file // in path order; a file that was read before is not among them
+}
+
+// readFile reads a policy file and what it includes. It returns nil where the file can't be read, is read already,
+// or holds no mapping. The stack is the files that led here.
+func (l *loader) readFile(name string, at diag.Span, stack []string) *file {
+	canonical, err := l.fsys.Canonical(name)
+	if err != nil {
+		l.unreadable(name, at, err)
+		return nil
+	}
+	if slices.Contains(stack, canonical) {
+		l.errorf(at, "include-cycle", "%q includes itself", name).
+			WithHint("leave it out of the include of this file")
+		return nil
+	}
+	if _, ok := l.read[canonical]; ok {
+		return nil
+	}
+	if len(l.read) == maxFiles {
+		l.errorf(at, "too-large", "a policy has at most %d files", maxFiles)
+		return nil
+	}
+	if len(stack) == maxInclude {
+		l.errorf(at, "too-large", "files include each other at most %d deep", maxInclude)
+		return nil
+	}
+	l.read[canonical] = nil
+	data, err := l.fsys.ReadFile(name, maxFileBytes)
+	if err != nil {
+		l.unreadable(name, at, err)
+		return nil
+	}
+	tree, diags := parseTree(name, data)
+	l.diags = append(l.diags, diags...)
+	if tree == nil {
+		return nil
+	}
+	if tree.Kind != syntax.Map {
+		l.errorf(tree.At, "not-a-mapping", "a policy is a mapping, and this is %s", tree.Kind).
+			WithHint("begin with `version: 1`")
+		return nil
+	}
+	f := &file{name: name, tree: tree}
+	l.read[canonical] = f
+	l.files = append(l.files, f)
+	if include := tree.Get("include"); include != nil {
+		l.include(f, include, append(stack, canonical))
+	}
+	return f
+}
+
+// unreadable reports a file that can't be read.
+func (l *loader) unreadable(name string, at diag.Span, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		l.errorf(at, "missing-file", "%q does not exist", name)
+		return
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	l.errorf(at, "unreadable-file", "cannot read %q: %v", name, err)
+}
+
+// include reads the files that a file includes.
+func (l *loader) include(f *file, n *syntax.Node, stack []string) {
+	places := map[string]diag.Span{}
+	for _, v := range l.values(n) {
+		if v.not {
+			l.errorf(v.at, "bad-include", "`not` has no place in include")
+			continue
+		}
+		for _, name := range l.includePaths(f, v) {
+			if _, ok := places[name]; !ok {
+				places[name] = v.at
+			}
+		}
+	}
+	names := make([]string, 0, len(places))
+	for name := range places {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if g := l.readFile(name, places[name], stack); g != nil {
+			f.includes = append(f.includes, g)
+		}
+	}
+}
+
+// includePaths is the files that one item of include names. As in a shell, a wildcard takes no hidden file.
+func (l *loader) includePaths(f *file, v value) []string {
+	if !strings.ContainsAny(v.text, `*?[\`) {
+		return []string{beside(f.name, v.text)}
+	}
+	pattern := v.text
+	if !path.IsAbs(pattern) {
+		if dir := path.Dir(f.name); dir != "." {
+			pattern = quoteGlob(dir) + "/" + pattern
+		}
+	}
+	names, err := l.fsys.Glob(pattern)
+	if err != nil {
+		l.errorf(v.at, "bad-include", "%q is no pattern: %v", v.text, err)
+		return nil
+	}
+	if !strings.HasPrefix(path.Base(pattern), ".") {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			return strings.HasPrefix(path.Base(name), ".")
+		})
+	}
+	if len(names) == 0 {
+		l.warnf(v.at, "empty-glob", "no file matches %q", v.text)
+	}
+	return names
+}
+
+// beside is a path that a file names, as seen from where that file was named.
+func beside(from, name string) string {
+	if path.IsAbs(name) {
+		return path.Clean(name)
+	}
+	return path.Join(path.Dir(from), name)
+}
+
+// quoteGlob makes a pattern that matches a path alone.
+func quoteGlob(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(name)
+}
+
+// fileNames is the names of all files read, the entry first, then in path order.
+func (l *loader) fileNames() []string {
+	names := make([]string, len(l.files))
+	for i, f := range l.files {
+		names[i] = f.name
+	}
+	slices.Sort(names[1:])
+	return names
+}
+
+// checkVersions demands `version: 1` of the entry file, and of others where they write one.
+func (l *loader) checkVersions() {
+	for _, f := range l.files {
+		switch n := f.tree.Get("version"); {
+		case n == nil && f == l.entry:
+			at := f.tree.At
+			at.Len = 1
+			l.errorf(at, "no-version", "the policy has no version").WithHint("begin with `version: 1`")
+		case n == nil || n.Kind == syntax.Null:
+		case n.Kind != syntax.Scalar || n.Text != "1":
+			l.errorf(n.At, "bad-version", "version %s is not known", describe(n)).WithHint("write `version: 1`")
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"strings"
+
+	"ringwall/rules/diag"
+	"ringwall/rules/syntax"
+)
+
+// maxInterface is the longest interface name that Linux has (IFNAMSIZ with its final zero).
+const maxInterface = 15
+
+// interfaces takes up the interface groups of a file.
+func (l *loader) interfaces(n *syntax.Node) {
+	if n.Kind != syntax.Map {
+		l.errorf(n.At, "not-a-mapping", "`interfaces` is a mapping of names, got %s", describe(n))
+		return
+	}
+	for _, pair := range n.Pairs {
+		if pair.Value.Kind == syntax.Null {
+			l.noValue(pair.Key)
+			continue
+		}
+		if !l.name(pair.Key, nil, "interface group") {
+			continue
+		}
+		if first, ok := l.p.Interfaces[pair.Key.Text]; ok {
+			l.twice(pair.Key, "interface group", first.At)
+			continue
+		}
+		g := &Interface{Name: pair.Key.Text, At: pair.Key.At}
+		l.p.Interfaces[g.Name] = g
+		for _, v := range l.values(pair.Value) {
+			if v.not {
+				l.errorf(v.at, "bad-not", "`not` has no place in an interface group").
+					WithHint("subtract where the group is used: `iface: [%s, not %s]`", g.Name, printable(v.text))
+				continue
+			}
+			if p, ok := l.pattern(v); ok {
+				g.Patterns = append(g.Patterns, p)
+			}
+		}
+	}
+}
+
+// choosePatterns reads the interfaces and groups of a match key. A name that is both is the group.
+func (l *loader) choosePatterns(vs []value) Choice[Pattern] {
+	var c Choice[Pattern]
+	for _, v := range vs {
+		half := &c.Yes
+		if v.not {
+			half = &c.No
+		}
+		if g, ok := l.p.Interfaces[v.text]; ok {
+			g.Used = true
+			*half = append(*half, g.Patterns...)
+			continue
+		}
+		if p, ok := l.pattern(v); ok {
+			*half = append(*half, p)
+			l.nearGroup(v)
+		}
+	}
+	return c
+}
+
+// pattern reads the name of an interface, with a wildcard at most at its end.
+func (l *loader) pattern(v value) (Pattern, bool) {
+	name, wild := strings.CutSuffix(v.text, "*")
+	hint := ""
+	complaint := ""
+	switch before, after, alias := strings.Cut(name, ":"); {
+	case name == "" && wild:
+		complaint, hint = "`*` alone is every interface", "leave the key out"
+	case alias && before != "" && isDigits(after):
+		complaint, hint = quote(v.text)+" is an alias, and packets know only the interface", "write `"+before+"`, and the address as `to` or `from`"
+	case strings.Contains(name, "@"):
+		before, _, _ := strings.Cut(name, "@")
+		complaint, hint = quote(v.text)+" is how `ip link` shows an interface with its parent", "write `"+printable(before)+"`"
+	case strings.Contains(name, "*"):
+		complaint, hint = quote(v.text)+" has a wildcard that is not its end", "only a trailing `*` is a wildcard"
+	case len(name) > maxInterface, wild && len(name) >= maxInterface:
+		complaint = quote(v.text) + " is too long: interface names have at most 15 characters"
+	case name == "." || name == ".." || strings.IndexFunc(name, badInName) >= 0:
+		complaint = quote(v.text) + " is no interface name"
+		if strings.ContainsAny(name, ", ") {
+			hint = "write a list: `[" + printable(strings.Join(strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == ' ' }), ", ")) + "]`"
+		}
+	default:
+		return Pattern(v.text), true
+	}
+	l.errorf(v.at, "bad-interface", "%s", complaint).Hint = hint
+	return "", false
+}
+
+// badInName tells whether a letter can't be in an interface name, or would have to be escaped in nft's syntax.
+func badInName(r rune) bool {
+	return r <= ' ' || r > '~' || strings.ContainsRune(`/:"\`, r)
+}
+
+// nearGroup warns of an interface that looks like a misspelt group. Names that differ in a digit are siblings, and
+// three letters are too few to tell.
+func (l *loader) nearGroup(v value) {
+	const least = 4
+	if len(v.text) < least {
+		return
+	}
+	for name, g := range l.p.Interfaces {
+		if len(name) >= least && distance(v.text, name) == 1 && strings.Trim(v.text, "0123456789") != strings.Trim(name, "0123456789") && !takes(g, v.text) {
+			l.diags = append(l.diags, nearMiss(v, g))
+			return
+		}
+	}
+}
+
+// takes tells whether a group already holds an interface.
+func takes(g *Interface, name string) bool {
+	for _, p := range g.Patterns {
+		if p.Matches(name) || string(p) == name {
+			return true
+		}
+	}
+	return false
+}
+
+func nearMiss(v value, g *Interface) diag.Diagnostic {
+	return diag.Diagnostic{
+		Severity: diag.Warning,
+		Code:     LintNearMiss,
+		Message:  "interface " + quote(v.text) + " is nearly the group " + quote(g.Name),
+		Hint:     "write `" + g.Name + "`, or add the interface to a group if it is another",
+		At:       v.at,
+		Related:  []diag.Note{{At: g.At, Message: "the group is defined here"}},
+	}
+}

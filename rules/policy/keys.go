@@ -1,0 +1,204 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+
+	"ringwall/rules/syntax"
+)
+
+// Mapping is the keys that one kind of mapping takes in a policy.
+type Mapping struct {
+	Name   string // "policy", "defaults", "base", "set", "in", "out", "forward", "test"
+	Fields []Field
+}
+
+// Field is one key of a Mapping.
+type Field struct {
+	Name  string
+	Built bool // otherwise the key belongs to the language and is refused as not built yet
+}
+
+// Mappings is every mapping whose keys the language fixes: "in", "out" and "forward" are the rules of that list,
+// "set" is a set that is no plain list, and "test" is an entry of `tests`, whatever its direction.
+func Mappings() []Mapping {
+	const match = "allow deny reject from to sport mark"
+	const action = "limit connections log id note expires enabled ignore ~schedule ~helper ~mss"
+	return []Mapping{
+		mapping("policy", "version include defaults base established failsafe interfaces sets services block in out forward tests ~nat"),
+		mapping("defaults", "in out forward"),
+		mapping("base", strings.Join(baseKeys(), " ")),
+		mapping("set", "file dynamic timeout max add ~feed ~dns"),
+		mapping("in", match+" iface mac "+action+" ~dnat"),
+		mapping("out", match+" iface user group "+action+" ~unit"),
+		mapping("forward", match+" iif oif mac "+action),
+		mapping("test", "in out forward from to sport iface iif oif mac mark user group expect by given at ~unit"),
+	}
+}
+
+// mapping makes a Mapping of a list of keys, those that are not built marked with a tilde.
+func mapping(name, keys string) Mapping {
+	m := Mapping{Name: name}
+	for _, key := range strings.Fields(keys) {
+		key, unbuilt := strings.CutPrefix(key, "~")
+		m.Fields = append(m.Fields, Field{Name: key, Built: !unbuilt})
+	}
+	return m
+}
+
+// baseKeys is the keys of `base`, in the order of judging.
+func baseKeys() []string {
+	return []string{ByLoopback, ByEstablished, ByNeighbour, ByMulticast, ByICMPErrors, ByDHCPClient, ByInvalid, ByReversePath}
+}
+
+// mappingOf finds a mapping by its name.
+func mappingOf(name string) Mapping {
+	all := Mappings()
+	return all[slices.IndexFunc(all, func(m Mapping) bool { return m.Name == name })]
+}
+
+// names is the keys of m.
+func (m Mapping) names() []string {
+	names := make([]string, len(m.Fields))
+	for i, f := range m.Fields {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// fields hands the pairs of a mapping to f, key by key, but reports keys that the mapping does not have, that are not
+// built yet, or that have no value.
+func (l *loader) fields(n *syntax.Node, kind string, f func(key, value *syntax.Node)) {
+	if n.Kind != syntax.Map {
+		l.errorf(n.At, "not-a-mapping", "expected a mapping, got %s", describe(n))
+		return
+	}
+	m, ok := l.mappings[kind]
+	if !ok {
+		m = mappingOf(kind)
+		l.mappings[kind] = m
+	}
+	for _, pair := range n.Pairs {
+		i := slices.IndexFunc(m.Fields, func(f Field) bool { return f.Name == pair.Key.Text })
+		switch {
+		case i < 0:
+			l.unknownKey(pair.Key, m)
+		case !m.Fields[i].Built:
+			l.errorf(pair.Key.At, "not-built", "`%s` is not built yet", pair.Key.Text)
+		case pair.Value.Kind == syntax.Null:
+			l.noValue(pair.Key)
+		default:
+			f(pair.Key, pair.Value)
+		}
+	}
+}
+
+// noValue reports a key without a value.
+func (l *loader) noValue(key *syntax.Node) {
+	l.errorf(key.At, "no-value", "`%s` has no value", printable(key.Text)).
+		WithHint("write one, or leave the key out")
+}
+
+// unknownKey reports a key that a mapping does not have, and what its writer may have meant.
+func (l *loader) unknownKey(key *syntax.Node, m Mapping) {
+	d := l.errorf(key.At, "unknown-key", "unknown key `%s`", printable(key.Text))
+	if before, _, ok := strings.Cut(key.Text, ":"); ok && slices.Contains(m.names(), before) {
+		d.WithHint("write a blank after the colon: `%s: ...`", before)
+		return
+	}
+	if hint := otherList(key.Text, m.Name); hint != "" {
+		d.Message = "`" + key.Text + "` has no place here"
+		d.WithHint("%s", hint)
+		return
+	}
+	if hint := foreignKey(key.Text, m.Name); hint != "" {
+		d.WithHint("%s", hint)
+		return
+	}
+	suggest(d, key.Text, m.names())
+}
+
+// otherList is the hint for a key of one list's rules in another's.
+func otherList(key, list string) string {
+	switch list {
+	case "in", "out":
+		switch {
+		case key == "iif" || key == "oif":
+			return "`iif` and `oif` are for `forward`; write `iface`"
+		case list == "in" && (key == "user" || key == "group" || key == "unit"):
+			return "`" + key + "` matches only what sockets of this host send: it is for `out`"
+		case list == "out" && key == "mac":
+			return "what this host sends has no sender's Ethernet address yet: `mac` is for `in` and `forward`"
+		case list == "out" && key == "dnat":
+			return "`dnat` is for `in`"
+		}
+	case "forward":
+		switch key {
+		case "iface":
+			return "write `iif` for the interface that it came by, or `oif` for the one that it leaves by"
+		case "user", "group", "unit":
+			return "no socket of this host sends what passes through: `" + key + "` is for `out`"
+		case "dnat":
+			return "`dnat` is for `in`"
+		}
+	}
+	return ""
+}
+
+// foreignKey is the hint for a key that other firewalls have.
+func foreignKey(key, list string) string {
+	switch list {
+	case "in", "out", "forward", "test":
+		switch strings.ToLower(key) {
+		case "port", "ports", "dport", "proto", "protocol", "service", "services":
+			if list == "test" {
+				return "protocol and port stand with the direction: `in: tcp/22`"
+			}
+			return "protocol and port stand with the verdict: `allow: tcp/22`"
+		case "source", "src", "saddr", "source-address":
+			return "write `from`"
+		case "destination", "dest", "dst", "daddr":
+			return "write `to`"
+		case "source-port", "sports", "src-port":
+			return "write `sport`"
+		case "drop", "block":
+			return "write `deny`"
+		case "accept", "permit", "pass":
+			return "write `allow`"
+		case "action", "verdict":
+			return "write the verdict as the key: `allow: tcp/22`"
+		case "interface", "in-interface", "dev", "device":
+			return "write `iface` in `in` and `out`, `iif` or `oif` in `forward`"
+		case "comment", "description":
+			return "write `note`"
+		case "name":
+			return "write `id`"
+		case "uid":
+			return "write `user`"
+		case "gid":
+			return "write `group`"
+		case "disabled":
+			return "write `enabled: false`"
+		case "rate", "ratelimit", "rate-limit":
+			return "write `limit: 10/minute`"
+		case "result", "verdicts":
+			return "write `expect`"
+		}
+	case "policy":
+		switch strings.ToLower(key) {
+		case "input", "ingress", "inbound":
+			return "write `in`"
+		case "output", "egress", "outbound":
+			return "write `out`"
+		case "rules":
+			return "rules stand in `in`, `out` and `forward`"
+		case "default", "policy":
+			return "write `defaults`"
+		case "blocklist", "blacklist", "deny":
+			return "write `block`"
+		case "groups", "aliases", "lists":
+			return "sets of addresses stand in `sets`, interfaces in `interfaces`"
+		}
+	}
+	return ""
+}

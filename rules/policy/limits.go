@@ -1,0 +1,20 @@
+package policy
+
+// The limits of a policy. What exceeds one is refused with an error that states it.
+const (
+	maxFileBytes   = 16 << 20  // a policy file
+	maxListBytes   = 512 << 20 // a list file of addresses
+	maxFiles       = 4096      // policy files
+	maxInclude     = 32        // includes within includes
+	maxNesting     = 64        // sets within sets, services within services
+	maxRules       = 100_000   // in all lists
+	maxTerms       = 64        // cases of an address list that dynamic sets make
+	maxFailsafe    = 10_000    // address ranges of all failsafe entries
+	maxName        = 48        // characters of a name
+	maxLogText     = 64        // characters of a rule's log text
+	maxNote        = 1000      // characters of a note
+	maxDynamic     = 16 << 20  // entries of a dynamic set
+	maxRate        = 1_000_000 // packets a unit of a limit, and its burst
+	maxConnections = 1 << 30   // of a rule
+	maxListErrors  = 10        // findings printed for one list file
+)

@@ -1,0 +1,187 @@
+package policy
+
+import (
+	"net"
+	"strconv"
+	"strings"
+
+	"ringwall/rules/diag"
+	"ringwall/rules/syntax"
+)
+
+// conditions is the match of a rule or test while its keys are read.
+type conditions struct {
+	match   Match
+	phrases phrases
+	sportAt diag.Span // of the key; zero where it is not written
+	anyFrom bool      // from is written
+}
+
+// newConditions matches everything.
+func newConditions() conditions {
+	c := conditions{match: Match{What: AnyWhat(), From: AnyAddrs(), To: AnyAddrs()}}
+	c.match.Sport = c.match.Sport.Complement()
+	return c
+}
+
+// matchKey reads one key that narrows a match; false where the key is none of those.
+func (l *loader) matchKey(c *conditions, dir Dir, key, node *syntax.Node) bool {
+	m := &c.match
+	switch key.Text {
+	case "from":
+		var vs []value
+		m.From, vs = l.match(node)
+		c.anyFrom = true
+		c.phrases.add(key.Text, vs)
+		return true
+	case "to":
+		var vs []value
+		m.To, vs = l.match(node)
+		c.phrases.add(key.Text, vs)
+		return true
+	case "sport", "iface", "iif", "oif", "mac", "mark", "user", "group":
+	default:
+		return false
+	}
+	vs := l.values(node)
+	if len(vs) == 0 {
+		return true
+	}
+	c.phrases.add(key.Text, vs)
+	switch key.Text {
+	case "sport":
+		m.Sport, c.sportAt = l.sport(vs), key.At
+		if m.Sport.IsEmpty() && !l.diags.HasErrors() {
+			l.warnf(node.At, LintNeverMatches, "these ports come to nothing: %s", written(vs))
+		}
+	case "iface":
+		if dir == Out {
+			m.OIf = l.choosePatterns(vs)
+		} else {
+			m.IIf = l.choosePatterns(vs)
+		}
+	case "iif":
+		m.IIf = l.choosePatterns(vs)
+	case "oif":
+		m.OIf = l.choosePatterns(vs)
+	case "mac":
+		m.MAC = choose(vs, l.mac)
+	case "mark":
+		m.Mark = choose(vs, l.mark)
+	case "user":
+		m.User = choose(vs, func(v value) (Owner, bool) { return l.owner(v, "user", l.opt.User, l.p.Users) })
+	case "group":
+		m.Group = choose(vs, func(v value) (Owner, bool) { return l.owner(v, "group", l.opt.Group, l.p.Groups) })
+	}
+	return true
+}
+
+// choose reads each value of a match key by itself.
+func choose[T any](vs []value, read func(value) (T, bool)) Choice[T] {
+	var c Choice[T]
+	for _, v := range vs {
+		t, ok := read(v)
+		switch {
+		case !ok:
+		case v.not:
+			c.No = append(c.No, t)
+		default:
+			c.Yes = append(c.Yes, t)
+		}
+	}
+	return c
+}
+
+// mac reads an Ethernet address.
+func (l *loader) mac(v value) (MAC, bool) {
+	hw, err := net.ParseMAC(v.text)
+	if err != nil || len(hw) != len(MAC{}) {
+		l.errorf(v.at, "bad-mac", "%s is no Ethernet address", quote(v.text)).WithHint("write it as `aa:bb:cc:dd:ee:ff`")
+		return MAC{}, false
+	}
+	if text := MAC(hw).String(); text != strings.ToLower(v.text) {
+		l.errorf(v.at, "bad-mac", "%s is not how policies write an Ethernet address", quote(v.text)).WithHint("write `%s`", text)
+		return MAC{}, false
+	}
+	return MAC(hw), true
+}
+
+// mark reads N or N/MASK, each decimal or hexadecimal.
+func (l *loader) mark(v value) (Mark, bool) {
+	n, mask, masked := strings.Cut(v.text, "/")
+	m := Mark{Mask: ^uint32(0)}
+	var ok bool
+	if m.Value, ok = l.bits(n, v.at); !ok {
+		return m, false
+	}
+	if masked {
+		if m.Mask, ok = l.bits(mask, v.at); !ok {
+			return m, false
+		}
+	}
+	switch {
+	case m.Mask == 0:
+		l.errorf(v.at, "bad-mark", "the mask is zero, so that every packet has this mark")
+		return m, false
+	case m.Value&^m.Mask != 0:
+		l.errorf(v.at, "bad-mark", "the mark has bits outside of its mask, so that no packet has it").
+			WithHint("write `%s`", Mark{m.Value & m.Mask, m.Mask})
+		return m, false
+	}
+	return m, true
+}
+
+// bits reads a number of 32 bits.
+func (l *loader) bits(text string, at diag.Span) (uint32, bool) {
+	if hex, ok := strings.CutPrefix(text, "0x"); ok {
+		n, err := strconv.ParseUint(hex, 16, 32)
+		if err != nil {
+			l.errorf(at, "bad-mark", "%s is no number of 32 bits", quote(text))
+		}
+		return uint32(n), err == nil
+	}
+	n, wrong := number(text, 1<<32-1)
+	if wrong != "" {
+		l.errorf(at, "bad-mark", "%s", wrong).WithHint("write a mark as `16`, `0x10` or `0x10/0xf0`")
+	}
+	return uint32(n), wrong == ""
+}
+
+// owner reads a user or group: a name that the host knows, or a number.
+func (l *loader) owner(v value, kind string, lookup func(string) (uint32, bool), known map[string]uint32) (Owner, bool) {
+	if isDigits(v.text) {
+		n, wrong := number(v.text, 1<<32-2) // the last is no id but chown's "leave it"
+		if wrong != "" {
+			l.errorf(v.at, "bad-"+kind, "%s", wrong)
+		}
+		return Owner{v.text, uint32(n)}, wrong == ""
+	}
+	if !isOwnerName(v.text) {
+		l.errorf(v.at, "bad-"+kind, "%s is no name of a %s", quote(v.text), kind)
+		return Owner{}, false
+	}
+	id, ok := known[v.text]
+	switch {
+	case ok:
+	case lookup != nil:
+		if id, ok = lookup(v.text); !ok {
+			l.errorf(v.at, "unknown-"+kind, "this host has no %s %s", kind, quote(v.text))
+			return Owner{}, false
+		}
+	case v.text != "root":
+		id = 1<<31 + uint32(len(known))
+	}
+	known[v.text] = id
+	return Owner{v.text, id}, true
+}
+
+// isOwnerName tells whether a text can name a user or group: what useradd and systemd allow, and no more.
+func isOwnerName(text string) bool {
+	for i, r := range strings.TrimSuffix(text, "$") {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_'
+		if !letter && (i == 0 || !(r >= '0' && r <= '9' || r == '-' || r == '.' || r == '@')) {
+			return false
+		}
+	}
+	return text != "" && text != "$" && len(text) <= 256
+}

@@ -1,0 +1,290 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/diag"
+	"ringwall/rules/syntax"
+)
+
+// what is a WHAT as it was read.
+type what struct {
+	What
+	any     bool     // one of its items is `any`
+	items   []string // as written
+	builtin []string // the same in words of the language alone: services of the policy spelled out
+}
+
+// add takes an item up.
+func (w *what) add(item what) {
+	w.What = w.Union(item.What)
+	w.any = w.any || item.any
+	for _, b := range item.builtin {
+		if !slices.Contains(w.builtin, b) {
+			w.builtin = append(w.builtin, b)
+		}
+	}
+}
+
+// what reads the WHAT of a verdict, a test, a service or a failsafe entry.
+func (l *loader) what(n *syntax.Node) (w what, ok bool) {
+	proto := "" // of the item before, for `[tcp/80, 443]`
+	ok = true
+	vs := l.values(n)
+	for _, v := range vs {
+		if v.not {
+			l.errorf(v.at, "bad-not", "`not` has no place in what a rule judges").
+				WithHint("write a rule before this one that decides about %s", printable(v.text))
+			ok = false
+			continue
+		}
+		item, good := l.whatItem(v, proto)
+		if !good {
+			ok = false
+			continue
+		}
+		w.items = append(w.items, v.text)
+		w.add(item)
+		proto, _, _ = strings.Cut(v.text, "/")
+	}
+	return w, ok && len(vs) > 0
+}
+
+// whatItem reads one item.
+func (l *loader) whatItem(v value, before string) (what, bool) {
+	text := v.text
+	if text == "any" {
+		return what{What: AnyWhat(), any: true, builtin: []string{"any"}}, true
+	}
+	if d, ok := l.services[text]; ok {
+		d.used = true
+		l.resolveService(d)
+		if d.service == nil {
+			return what{}, false
+		}
+		return d.what, true
+	}
+	if detail, ok := builtinService(text); ok {
+		w := what{builtin: []string{text}}
+		for item := range strings.SplitSeq(detail, ", ") {
+			is, _ := protoItem(item)
+			w.What = w.Union(is)
+		}
+		return w, true
+	}
+	is, c := protoItem(text)
+	if c == nil {
+		return what{What: is, builtin: []string{text}}, true
+	}
+	if c.code != "unknown-service" {
+		if isDigits(text) && before != "" && HasPorts(protoNumber(before)) {
+			c.hint = "write `" + before + "/" + text + "`"
+		}
+		c.report(&l.diags, v.at)
+		return what{}, false
+	}
+	d := l.errorf(v.at, c.code, "%s", c.message)
+	d.Hint = c.hint
+	if c.hint == "" {
+		suggest(d, text, l.whatWords())
+	}
+	return what{}, false
+}
+
+// whatWords is every word that WHAT may be.
+func (l *loader) whatWords() []string {
+	words := []string{"any"}
+	for _, s := range serviceTable {
+		words = append(words, s.name)
+	}
+	for _, p := range protocolTable {
+		words = append(words, p.name)
+	}
+	for _, d := range l.serviceOrder {
+		words = append(words, d.key.Text)
+	}
+	return words
+}
+
+// protoItem reads an item that is no service: protocols, with ports or types.
+func protoItem(text string) (What, *complaint) {
+	left, right, detailed := strings.Cut(text, "/")
+	switch {
+	case !detailed && isDigits(text):
+		return What{}, complain("bad-what", "write `tcp/"+text+"` or `udp/"+text+"`", "%s has no protocol", text)
+	case strings.Contains(text, ",") || strings.Contains(text, " "):
+		return What{}, complain("bad-what", listHint(text), "%s is not one value", quote(text))
+	case isDigits(left) && detailed && protoNumber(right) != 0:
+		return What{}, complain("bad-what", "write `"+right+"/"+left+"`", "%s is the wrong way round", quote(text))
+	case detailed && left == "proto":
+		return protoByNumber(right)
+	case detailed && left == "icmp":
+		return icmpItem(right)
+	case detailed && left == "icmpv6":
+		return icmpv6Item(right)
+	}
+	var w What
+	for name := range strings.SplitSeq(left, "+") {
+		p := protocolNamed(name)
+		switch {
+		case p == nil:
+			return What{}, unknownProtocol(text, name, detailed)
+		case !detailed:
+			w = w.Union(p.what())
+			continue
+		case !HasPorts(p.number):
+			return What{}, complain("bad-what", "write `"+name+"`", "%s has no ports", name)
+		}
+		lo, hi, c := portRange(right, name)
+		if c != nil {
+			return What{}, c
+		}
+		s := addrset.Between(Key(p.number, lo), Key(p.number, hi))
+		w = w.Union(What{s, s})
+	}
+	return w, nil
+}
+
+// listHint shows how a value with commas is written as a list, the protocol of its first item before all.
+func listHint(text string) string {
+	items := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+	proto, _, detailed := strings.Cut(items[0], "/")
+	for i, item := range items {
+		if detailed && i > 0 && strings.Trim(item, "0123456789-") == "" {
+			items[i] = proto + "/" + item
+		}
+	}
+	return "write a list: `[" + printable(strings.Join(items, ", ")) + "]`"
+}
+
+// unknownProtocol is the complaint about a word that is neither service nor protocol.
+func unknownProtocol(text, name string, detailed bool) *complaint {
+	lower := strings.ToLower(text)
+	if _, c := protoItem(lower); lower != text && c == nil {
+		return complain("unknown-service", "write `"+lower+"`", "unknown service %s", quote(text))
+	}
+	if !detailed {
+		if name == "all" || name == "*" || name == "ip" {
+			return complain("unknown-service", "write `any`", "unknown service %s", quote(text))
+		}
+		if name == "ping" {
+			return complain("unknown-service", "write `icmp/echo-request`", "unknown service %s", quote(text))
+		}
+		return complain("unknown-service", "", "unknown service %s", quote(text))
+	}
+	c := complain("unknown-protocol", "", "unknown protocol %s", quote(name))
+	var names []string
+	for _, p := range protocolTable {
+		names = append(names, p.name)
+	}
+	if best := nearest(name, names); best != "" {
+		c.hint = fmt.Sprintf("did you mean %q?", best)
+	}
+	return c
+}
+
+// portRange reads one port or a range a-b.
+func portRange(text, proto string) (lo, hi uint16, c *complaint) {
+	from, to, ranged := strings.Cut(text, "-")
+	if before, after, ok := strings.Cut(text, ":"); ok && isDigits(before) && isDigits(after) {
+		return 0, 0, complain("bad-port", "write `"+proto+"/"+before+"-"+after+"`", "%s is no port", quote(text))
+	}
+	if text == "*" || text == "any" || text == "" {
+		return 0, 0, complain("bad-port", "write `"+proto+"` alone for every port", "%s is no port", quote(text))
+	}
+	if lo, c = port(from, proto); c != nil {
+		return 0, 0, c
+	}
+	if !ranged {
+		return lo, lo, nil
+	}
+	if hi, c = port(to, proto); c != nil {
+		return 0, 0, c
+	}
+	if hi < lo {
+		return 0, 0, complain("reversed-range", "write `"+proto+"/"+to+"-"+from+"`", "the range %s is reversed", text)
+	}
+	return lo, hi, nil
+}
+
+// port reads one port.
+func port(text, proto string) (uint16, *complaint) {
+	n, wrong := number(text, 1<<16-1)
+	switch {
+	case isDigits(text) && wrong != "" && text[0] != '0', text == "0":
+		return 0, complain("bad-port", "", "there is no port %s: ports are 1 to 65535", printable(text))
+	case wrong != "" && isName(text):
+		c := complain("bad-port", "", "%s is no port", quote(text))
+		if detail, ok := builtinService(text); ok {
+			c.hint = "write `" + text + "`, which is " + detail
+		}
+		return 0, c
+	case wrong != "":
+		return 0, complain("bad-port", "", "%s: a port is a number from 1 to 65535", wrong)
+	}
+	return uint16(n), nil
+}
+
+// withPorts is the keys of all protocols that have ports.
+func withPorts() What {
+	var s addrset.Set[addrset.U32]
+	for proto := range 256 {
+		if HasPorts(uint8(proto)) {
+			s = s.Union(wholeProto(uint8(proto)))
+		}
+	}
+	return What{s, s}
+}
+
+// wholeProto is all keys of a protocol; of 255 those above too, which never occur.
+func wholeProto(proto uint8) addrset.Set[addrset.U32] {
+	if proto == 255 {
+		return addrset.Between(Key(255, 0), ^addrset.U32(0))
+	}
+	return addrset.Between(Key(proto, 0), Key(proto, 1<<16-1))
+}
+
+// sport reads source ports.
+func (l *loader) sport(vs []value) addrset.Set[addrset.U16] {
+	all := addrset.Between[addrset.U16](0, 1<<16-1)
+	yes, no, positive := addrset.Set[addrset.U16]{}, addrset.Set[addrset.U16]{}, false
+	for _, v := range vs {
+		positive = positive || !v.not
+		if v.text == "any" && !v.not {
+			yes = all
+			continue
+		}
+		lo, hi, c := portRange(v.text, "")
+		if c != nil {
+			c.hint = strings.Replace(c.hint, "`/", "`", 1)
+			if strings.Contains(v.text, "/") {
+				c.hint = "write the number alone: the protocol stands with the verdict"
+			} else if strings.Contains(v.text, ",") {
+				c.hint = listHint(v.text)
+			}
+			c.report(&l.diags, v.at)
+			continue
+		}
+		if v.not {
+			no = no.Union(addrset.Between(addrset.U16(lo), addrset.U16(hi)))
+		} else {
+			yes = yes.Union(addrset.Between(addrset.U16(lo), addrset.U16(hi)))
+		}
+	}
+	if !positive {
+		yes = all
+	}
+	return yes.Minus(no)
+}
+
+// checkSport demands that a WHAT beside source ports holds protocols with ports alone.
+func (l *loader) checkSport(w what, at diag.Span) {
+	ports := withPorts()
+	if !ports.V4.Covers(w.V4) || !ports.V6.Covers(w.V6) {
+		l.errorf(at, "bad-sport", "`sport` needs protocols with ports, and %s is more than those", printable(listText(w.items))).
+			WithHint("write for example `tcp+udp`")
+	}
+}
