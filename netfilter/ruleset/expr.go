@@ -8,19 +8,19 @@ type Cmp struct {
 	Field Field
 	Mask  []byte // as long as Value, or nil
 	Op    Op
-	Value []byte // big-endian, Field.Size() bytes; an interface name without trailing NULs may be a prefix: see Wildcard
+	Value []byte // big-endian, Field.Size() bytes; of an interface name its characters alone
 	// Wildcard, for interface names only: Value is a prefix of the name.
 	Wildcard bool
 }
 
-// In looks a field up in an anonymous set of values and ranges.
+// In looks a field up in an anonymous set of values and ranges. One range alone is a comparison in the kernel, as in nft.
 type In struct {
 	Field Field
 	Not   bool
-	Elems []Interval // sorted, disjoint
+	Elems []Interval // sorted and disjoint; where any is more than one value, none touches the next
 }
 
-// Interval is the values from Lo to Hi, both included.
+// Interval is the values from Lo to Hi, both included. Interface names are single values.
 type Interval struct{ Lo, Hi []byte }
 
 // Lookup looks a field up in a named set.
@@ -139,37 +139,4 @@ const (
 	Ge
 )
 
-func (o Op) String() string { return [...]string{"==", "!=", "<", "<=", ">", ">="}[o] }
-
-// Field is something of a packet that an expression can load.
-type Field uint8
-
-// The fields. A comment gives nft's spelling, the size in bytes and what must be matched first.
-const (
-	NFProto      Field = iota // meta nfproto, 1
-	L4Proto                   // meta l4proto, 1
-	IIfName                   // iifname, 16
-	OIfName                   // oifname, 16
-	MetaMark                  // meta mark, 4
-	SkUID                     // meta skuid, 4
-	SkGID                     // meta skgid, 4
-	Time                      // meta time, 8: nanoseconds since 1970
-	Saddr4                    // ip saddr, 4; NFProto ipv4
-	Daddr4                    // ip daddr, 4; NFProto ipv4
-	Saddr6                    // ip6 saddr, 16; NFProto ipv6
-	Daddr6                    // ip6 daddr, 16; NFProto ipv6
-	HopLimit                  // ip6 hoplimit, 1; NFProto ipv6
-	Sport                     // th sport, 2; L4Proto with ports
-	Dport                     // th dport, 2; L4Proto with ports
-	ICMPType                  // icmp type, 1; L4Proto icmp
-	ICMPCode                  // icmp code, 1; L4Proto icmp
-	ICMP6Type                 // icmpv6 type, 1; L4Proto icmpv6
-	ICMP6Code                 // icmpv6 code, 1; L4Proto icmpv6
-	EtherSaddr                // ether saddr, 6; meta iiftype ether
-	IIfType                   // meta iiftype, 2
-	CtState                   // ct state, 4: bits invalid 1, established 2, related 4, new 8, untracked 64
-	CtStatus                  // ct status, 4: bits of enum ip_conntrack_status
-	CtDirection               // ct direction, 1: original 0, reply 1
-	FibDaddrType              // fib daddr type, 4: RTN_*
-	FibSaddrOIf               // fib saddr . iif oif, 4: 0 where there is no way back
-)
+func (o Op) String() string { return nameOf(o, "==", "!=", "<", "<=", ">", ">=") }

@@ -64,7 +64,7 @@ const (
 )
 
 func (h HookPoint) String() string {
-	return [...]string{"prerouting", "input", "forward", "output", "postrouting"}[h]
+	return nameOf(h, "prerouting", "input", "forward", "output", "postrouting")
 }
 
 // Rule is one rule of a chain.
