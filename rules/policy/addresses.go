@@ -188,7 +188,7 @@ func (l *loader) match(n *syntax.Node) (Addrs, []value) {
 	return a, vs
 }
 
-// builtinSet is a set that the language itself names.
+// builtinSet is what a set that the language itself names stands for.
 func builtinSet(name string) (addrset.Addrs, bool) {
 	var prefixes []string
 	switch name {
@@ -215,6 +215,16 @@ func builtinSets() []string { return []string{"link-local", "loopback", "multica
 
 // isBuiltinSet tells whether the language itself names a set so.
 func isBuiltinSet(name string) bool { return slices.Contains(builtinSets(), name) }
+
+// BuiltinSets is the sets that need no definition, sorted by name.
+func BuiltinSets() []Set {
+	var out []Set
+	for _, name := range builtinSets() {
+		a, _ := builtinSet(name)
+		out = append(out, Set{Name: name, Addrs: static(a)})
+	}
+	return out
+}
 
 // setNamed is what a name in a list of addresses stands for.
 func (l *loader) setNamed(v value) (Addrs, bool) {

@@ -228,8 +228,8 @@ func port(text, proto string) (uint16, *complaint) {
 	return uint16(n), nil
 }
 
-// withPorts is the keys of all protocols that have ports.
-func withPorts() What {
+// PortWhat is the packets of all protocols that have ports.
+func PortWhat() What {
 	var s addrset.Set[addrset.U32]
 	for proto := range 256 {
 		if HasPorts(uint8(proto)) {
@@ -282,7 +282,7 @@ func (l *loader) sport(vs []value) addrset.Set[addrset.U16] {
 
 // checkSport demands that a WHAT beside source ports holds protocols with ports alone.
 func (l *loader) checkSport(w what, at diag.Span) {
-	ports := withPorts()
+	ports := PortWhat()
 	if !ports.V4.Covers(w.V4) || !ports.V6.Covers(w.V6) {
 		l.errorf(at, "bad-sport", "`sport` needs protocols with ports, and %s is more than those", printable(listText(w.items))).
 			WithHint("write for example `tcp+udp`")

@@ -1,0 +1,266 @@
+package check
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/diag"
+	"ringwall/rules/policy"
+)
+
+// soon is how long before its day a rule that expires is reported, in seconds.
+const soon = 14 * 86400
+
+// Lint finds what a valid policy probably should not have. All findings are warnings, with the codes of package
+// policy; what a rule ignores is left out. Now is in Unix seconds; 0 leaves out what depends on it. Load finds the
+// lints that need a policy's text.
+func Lint(p *policy.Policy, now int64) diag.List {
+	l := &linter{Policy: p, now: now}
+	l.unused()
+	l.lockedOut()
+	l.defaults()
+	l.blocked()
+	for _, dir := range policy.Dirs {
+		for i, r := range p.Lists[dir] {
+			l.expiry(r)
+			l.covered(r, p.Lists[dir][:i])
+			l.sourcePort(r)
+		}
+	}
+	for _, r := range p.Lists[policy.In] {
+		l.adminPorts(r)
+		l.oneFamily(r)
+	}
+	for _, t := range p.Tests {
+		l.undecided(t)
+	}
+	l.diags.Sort()
+	return l.diags
+}
+
+// linter is one Lint under way.
+type linter struct {
+	*policy.Policy
+	now   int64
+	diags diag.List
+}
+
+// warn reports something about a rule, nil where the rule ignores it.
+func (l *linter) warn(r *policy.Rule, code, format string, args ...any) *diag.Diagnostic {
+	if slices.Contains(r.Ignore, code) {
+		return new(diag.Diagnostic) // written to, and forgotten
+	}
+	return l.diags.Warnf(r.At, code, format, args...)
+}
+
+// unused reports names that nothing uses.
+func (l *linter) unused() {
+	for name, s := range l.Sets {
+		if !s.Used {
+			l.diags.Warnf(s.At, policy.LintUnused, "set %q is not used", name)
+		}
+	}
+	for name, s := range l.Services {
+		if !s.Used {
+			l.diags.Warnf(s.At, policy.LintUnused, "service %q is not used", name)
+		}
+	}
+	for name, g := range l.Interfaces {
+		if !g.Used {
+			l.diags.Warnf(g.At, policy.LintUnused, "interface group %q is not used", name)
+		}
+	}
+}
+
+// lockedOut reports a policy under which nobody can log in.
+func (l *linter) lockedOut() {
+	if len(l.Failsafe) > 0 || l.Defaults[policy.In] == policy.Allow {
+		return
+	}
+	ssh := policy.Key(policy.ProtoTCP, 22)
+	for _, r := range l.Lists[policy.In] {
+		w := reach(&r.Match)
+		if r.Action.Verdict == policy.Allow && (w.V4.Contains(ssh) || w.V6.Contains(ssh)) {
+			return
+		}
+	}
+	at := diag.Span{Pos: diag.Pos{File: l.Entry, Line: 1, Col: 1}, Len: 1}
+	l.diags.Warnf(at, policy.LintNoSSH, "there is no `failsafe`, and no rule admits SSH").
+		WithHint("write for example `failsafe: {ssh: 203.0.113.0/24}`")
+}
+
+// defaults reports what is open unless a rule closes it.
+func (l *linter) defaults() {
+	if l.Defaults[policy.In] == policy.Allow {
+		l.diags.Warnf(l.DefaultsAt[policy.In], policy.LintDefaultAllow, "what no rule matches may come in").
+			WithHint("write `in: deny` and rules for what may")
+	}
+	if l.Transit && l.Defaults[policy.Forward] == policy.Allow {
+		l.diags.Warnf(l.DefaultsAt[policy.Forward], policy.LintDefaultAllow, "what no rule matches may pass through").
+			WithHint("write `forward: deny` and rules for what may")
+	}
+}
+
+// blocked reports a block list that holds what a host needs. Well-known public lists hold private ranges.
+func (l *linter) blocked() {
+	block := l.Block.Static()
+	for _, s := range policy.BuiltinSets() {
+		if s.Name == "multicast" {
+			continue
+		}
+		own := s.Addrs.Static()
+		if block.V4.Overlaps(own.V4) || block.V6.Overlaps(own.V6) {
+			l.diags.Warnf(l.BlockAt, policy.LintBlocksOwn, "`block` holds %s addresses", s.Name).
+				WithHint("put them into a set of their own and subtract that, or write `not %s`", s.Name)
+		}
+	}
+}
+
+// expiry reports rules whose day has come or comes soon, and those that open something by going.
+func (l *linter) expiry(r *policy.Rule) {
+	if r.Expires == 0 {
+		return
+	}
+	day := time.Unix(r.Expires, 0).UTC().Format(time.DateOnly)
+	switch {
+	case l.now == 0:
+	case l.now >= r.Expires:
+		l.warn(r, policy.LintExpired, "rule %q expired on %s", r.ID, day).WithHint("remove it")
+	case r.Expires-l.now <= soon:
+		l.warn(r, policy.LintExpiresSoon, "rule %q expires on %s", r.ID, day)
+	}
+	if r.Action.Verdict != policy.Allow {
+		l.warn(r, policy.LintDenyExpires, "rule %q refuses until %s, and then no longer", r.ID, day).
+			WithHint("say so with `ignore: [%s]`, or leave out `expires`", policy.LintDenyExpires)
+	}
+}
+
+// covered reports a rule that one earlier rule leaves nothing to.
+func (l *linter) covered(r *policy.Rule, earlier []*policy.Rule) {
+	if w := reach(&r.Match); w.IsEmpty() {
+		if !r.Match.From.IsEmpty() && !r.Match.To.IsEmpty() && !r.Match.Sport.IsEmpty() {
+			l.warn(r, policy.LintNeverMatches, "rule %q never matches: its addresses and protocols share no family", r.ID)
+		}
+		return
+	}
+	for _, e := range earlier {
+		lasts := e.Expires == 0 || r.Expires != 0 && r.Expires <= e.Expires
+		if lasts && covers(&e.Match, &r.Match) {
+			d := l.warn(r, policy.LintNeverMatches, "rule %q never matches: %q decides all that it would", r.ID, e.ID)
+			d.Also(e.At, "%s", e.Text)
+			if e.Action.Verdict == r.Action.Verdict {
+				d.WithHint("remove it, or the earlier rule if that is too wide")
+			} else {
+				d.WithHint("put it before the earlier rule, or remove it")
+			}
+			return
+		}
+	}
+}
+
+// sourcePort reports an `allow` that opens all ports to whoever sends from the right one.
+func (l *linter) sourcePort(r *policy.Rule) {
+	const many = 1024 // ports; a rule for fewer says what it opens
+	if r.Action.Verdict != policy.Allow || r.List == policy.Out || r.Match.Sport.IsAll() {
+		return
+	}
+	for _, s := range []addrset.Set[addrset.U32]{r.Match.What.V4, r.Match.What.V6} {
+		for _, k := range s.Ranges() {
+			if k.Hi-k.Lo >= many {
+				l.warn(r, policy.LintSourcePort, "rule %q opens many ports to anything that sends from a port of its choice", r.ID).
+					WithHint("answers are admitted without a rule; if more is meant, name the ports that it opens")
+				return
+			}
+		}
+	}
+}
+
+// adminPorts reports an administrative port that a rule opens to all without saying so.
+func (l *linter) adminPorts(r *policy.Rule) {
+	m := &r.Match
+	if r.Action.Verdict != policy.Allow || r.AnyFrom || !m.IIf.IsAny() || !m.MAC.IsAny() || !m.Mark.IsAny() {
+		return
+	}
+	var open []string
+	for _, s := range policy.BuiltinServices() {
+		if isAdministrative(s.Name) && (m.What.V4.Overlaps(s.What.V4) || m.What.V6.Overlaps(s.What.V6)) {
+			open = append(open, s.Name)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	const most = 3
+	if len(open) > most {
+		open = append(open[:most], "more")
+	}
+	l.warn(r, policy.LintOpenAdminPort, "rule %q admits %s from anywhere", r.ID, strings.Join(open, ", ")).
+		WithHint("write who with `from`, or `from: any` if it is meant")
+}
+
+// isAdministrative tells whether a service gives power over a host or its data, so that few should reach it.
+func isAdministrative(service string) bool {
+	switch service {
+	case "cassandra", "docker", "elasticsearch", "etcd", "influxdb", "ipmi", "iscsi", "kafka", "kube-apiserver", "kubelet",
+		"ldap", "memcached", "mongodb", "mssql", "mysql", "nfs", "oracle", "postgres", "rdp", "redis", "rpcbind", "rsync",
+		"smb", "snmp", "ssh", "telnet", "vnc", "winrm", "zabbix-agent":
+		return true
+	}
+	return false
+}
+
+// oneFamily reports an `allow` for all of one family where the other family is closed for the same.
+func (l *linter) oneFamily(r *policy.Rule) {
+	if r.Action.Verdict != policy.Allow {
+		return
+	}
+	from := r.Match.From.Static()
+	switch {
+	case from.V4.IsAll() && from.V6.IsEmpty():
+		if !l.considered(r, func(o *policy.Rule) bool { return reach(&o.Match).V6.Overlaps(r.Match.What.V4) }) {
+			l.warn(r, policy.LintOneFamily, "rule %q opens to all of IPv4 what no rule opens in IPv6", r.ID).
+				WithHint("add `::/0`, or a `deny` from there if it is meant")
+		}
+	case from.V6.IsAll() && from.V4.IsEmpty():
+		if !l.considered(r, func(o *policy.Rule) bool { return reach(&o.Match).V4.Overlaps(r.Match.What.V6) }) {
+			l.warn(r, policy.LintOneFamily, "rule %q opens to all of IPv6 what no rule opens in IPv4", r.ID).
+				WithHint("add `0.0.0.0/0`, or a `deny` from there if it is meant")
+		}
+	}
+}
+
+// considered tells whether another rule than r decides about the same in the other family. A rule of its own for
+// what only one family has (ICMP types) asks for nothing.
+func (l *linter) considered(r *policy.Rule, touches func(*policy.Rule) bool) bool {
+	ports := policy.PortWhat()
+	if !ports.V4.Overlaps(r.Match.What.V4) || !ports.V6.Overlaps(r.Match.What.V6) {
+		return true
+	}
+	return slices.ContainsFunc(l.Lists[r.List], func(o *policy.Rule) bool { return o != r && touches(o) })
+}
+
+// undecided reports a test that no rule can decide and that does not say so.
+func (l *linter) undecided(t *policy.Test) {
+	if t.By != "" || t.List == policy.Forward && !l.Transit {
+		return
+	}
+	for _, r := range l.Lists[t.List] {
+		if (r.Expires == 0 || t.Time < r.Expires) && overlaps(&r.Match, &t.Match, t.Given) {
+			return
+		}
+	}
+	if t.List == policy.In {
+		for _, f := range l.Failsafe {
+			if f.What.V4.Overlaps(t.What.V4) && meet(f.From, t.Match.From, t.Given) || f.What.V6.Overlaps(t.What.V6) && meet(f.From, t.Match.From, t.Given) {
+				return
+			}
+		}
+	}
+	if peer := map[bool]policy.Addrs{true: t.Match.To, false: t.Match.From}[t.List == policy.Out]; meet(l.Block, peer, t.Given) {
+		return
+	}
+	l.diags.Warnf(t.At, policy.LintUndecidedTest, "no rule decides this test").
+		WithHint("write `by: default` if it is meant")
+}
