@@ -46,28 +46,45 @@ const (
 	TypeUnicast, TypeLocal, TypeBroadcast, TypeAnycast, TypeMulticast = 1, 2, 3, 4, 5 // of FibDaddrType
 
 	IfEther = 1 // of IIfType
+
+	Original, Reply = 0, 1 // of CtDirection
 )
 
 // form is how nft writes a field's values.
 type form uint8
 
 const (
-	number    form = iota // decimal
-	hex                   // hexadecimal
-	name                  // a quoted string
-	address4              // an IPv4 address
-	address6              // an IPv6 address
-	ether                 // an Ethernet address
-	seconds               // nanoseconds, written as whole seconds, which no time zone changes
-	bits                  // names of bits, joined by commas
-	wordNames             // a name for each value
+	decimal form = iota
+	hex
+	name    // quoted
+	address // of either family
+	ether
+	seconds // nanoseconds, written as whole seconds: a number, which no time zone changes
+	bits    // names of bits, joined by commas
+	word    // a name, where the value has one
 )
 
-// need is what must have matched before a field can be loaded; values says which of the needed field's values will do.
+// wordOf is the name of a value, or of a bit.
+type wordOf struct {
+	value uint64
+	name  string
+}
+
+// need is what must have matched before a field means anything: another field that is one of some values.
 type need struct {
 	field  Field
 	values []uint64
 }
+
+// What fields need.
+var (
+	needIPv4  = need{NFProto, []uint64{IPv4}}
+	needIPv6  = need{NFProto, []uint64{IPv6}}
+	needPorts = need{L4Proto, []uint64{6, 17, 33, 132, 136}}
+	needICMP  = need{L4Proto, []uint64{1}}
+	needICMP6 = need{L4Proto, []uint64{58}}
+	needEther = need{IIfType, []uint64{IfEther}}
+)
 
 // fieldInfo is an entry of the table of fields.
 type fieldInfo struct {
@@ -76,72 +93,55 @@ type fieldInfo struct {
 	host  bool   // the kernel loads it in the host's byte order
 	form  form
 	needs []need
-	words map[uint64]string // of forms bits and wordNames
+	words []wordOf // of the forms bits and word
 }
 
-// info is the table of fields; false for a field that is not in it.
+// table is the table of fields.
+var table = [...]fieldInfo{
+	NFProto: {nft: "meta nfproto", size: 1, form: word, words: []wordOf{{IPv4, "ipv4"}, {IPv6, "ipv6"}}},
+	L4Proto: {nft: "meta l4proto", size: 1, form: decimal},
+
+	IIfName:  {nft: "iifname", size: 16, form: name},
+	OIfName:  {nft: "oifname", size: 16, form: name},
+	MetaMark: {nft: "meta mark", size: 4, host: true, form: hex},
+	SkUID:    {nft: "meta skuid", size: 4, host: true, form: decimal},
+	SkGID:    {nft: "meta skgid", size: 4, host: true, form: decimal},
+	Time:     {nft: "meta time", size: 8, host: true, form: seconds},
+
+	Saddr4:   {nft: "ip saddr", size: 4, form: address, needs: []need{needIPv4}},
+	Daddr4:   {nft: "ip daddr", size: 4, form: address, needs: []need{needIPv4}},
+	Saddr6:   {nft: "ip6 saddr", size: 16, form: address, needs: []need{needIPv6}},
+	Daddr6:   {nft: "ip6 daddr", size: 16, form: address, needs: []need{needIPv6}},
+	HopLimit: {nft: "ip6 hoplimit", size: 1, form: decimal, needs: []need{needIPv6}},
+
+	Sport:     {nft: "th sport", size: 2, form: decimal, needs: []need{needPorts}},
+	Dport:     {nft: "th dport", size: 2, form: decimal, needs: []need{needPorts}},
+	ICMPType:  {nft: "icmp type", size: 1, form: decimal, needs: []need{needIPv4, needICMP}},
+	ICMPCode:  {nft: "icmp code", size: 1, form: decimal, needs: []need{needIPv4, needICMP}},
+	ICMP6Type: {nft: "icmpv6 type", size: 1, form: decimal, needs: []need{needIPv6, needICMP6}},
+	ICMP6Code: {nft: "icmpv6 code", size: 1, form: decimal, needs: []need{needIPv6, needICMP6}},
+
+	EtherSaddr: {nft: "ether saddr", size: 6, form: ether, needs: []need{needEther}},
+	IIfType:    {nft: "meta iiftype", size: 2, host: true, form: word, words: []wordOf{{IfEther, "ether"}}},
+
+	CtState: {nft: "ct state", size: 4, host: true, form: bits, words: []wordOf{{StateInvalid, "invalid"},
+		{StateEstablished, "established"}, {StateRelated, "related"}, {StateNew, "new"}, {StateUntracked, "untracked"}}},
+	CtStatus: {nft: "ct status", size: 4, host: true, form: bits, words: []wordOf{{1, "expected"}, {2, "seen-reply"},
+		{4, "assured"}, {8, "confirmed"}, {StatusSNAT, "snat"}, {StatusDNAT, "dnat"}, {0x200, "dying"}}},
+	CtDirection: {nft: "ct direction", size: 1, form: word, words: []wordOf{{Original, "original"}, {Reply, "reply"}}},
+
+	FibDaddrType: {nft: "fib daddr type", size: 4, host: true, form: word, words: []wordOf{{TypeUnicast, "unicast"},
+		{TypeLocal, "local"}, {TypeBroadcast, "broadcast"}, {TypeAnycast, "anycast"}, {TypeMulticast, "multicast"},
+		{6, "blackhole"}, {7, "unreachable"}, {8, "prohibit"}}},
+	FibSaddrOIf: {nft: "fib saddr . iif oif", size: 4, host: true, form: decimal},
+}
+
+// info is the field's entry; false for a field that has none.
 func (f Field) info() (fieldInfo, bool) {
-	v4 := need{NFProto, []uint64{IPv4}}
-	v6 := need{NFProto, []uint64{IPv6}}
-	ports := need{L4Proto, []uint64{6, 17, 33, 132, 136}}
-	switch f {
-	case NFProto:
-		return fieldInfo{"meta nfproto", 1, false, wordNames, nil, map[uint64]string{IPv4: "ipv4", IPv6: "ipv6"}}, true
-	case L4Proto:
-		return fieldInfo{"meta l4proto", 1, false, number, nil, nil}, true
-	case IIfName:
-		return fieldInfo{"iifname", 16, false, name, nil, nil}, true
-	case OIfName:
-		return fieldInfo{"oifname", 16, false, name, nil, nil}, true
-	case MetaMark:
-		return fieldInfo{"meta mark", 4, true, hex, nil, nil}, true
-	case SkUID:
-		return fieldInfo{"meta skuid", 4, true, number, nil, nil}, true
-	case SkGID:
-		return fieldInfo{"meta skgid", 4, true, number, nil, nil}, true
-	case Time:
-		return fieldInfo{"meta time", 8, true, seconds, nil, nil}, true
-	case Saddr4:
-		return fieldInfo{"ip saddr", 4, false, address4, []need{v4}, nil}, true
-	case Daddr4:
-		return fieldInfo{"ip daddr", 4, false, address4, []need{v4}, nil}, true
-	case Saddr6:
-		return fieldInfo{"ip6 saddr", 16, false, address6, []need{v6}, nil}, true
-	case Daddr6:
-		return fieldInfo{"ip6 daddr", 16, false, address6, []need{v6}, nil}, true
-	case HopLimit:
-		return fieldInfo{"ip6 hoplimit", 1, false, number, []need{v6}, nil}, true
-	case Sport:
-		return fieldInfo{"th sport", 2, false, number, []need{ports}, nil}, true
-	case Dport:
-		return fieldInfo{"th dport", 2, false, number, []need{ports}, nil}, true
-	case ICMPType:
-		return fieldInfo{"icmp type", 1, false, number, []need{v4, {L4Proto, []uint64{1}}}, nil}, true
-	case ICMPCode:
-		return fieldInfo{"icmp code", 1, false, number, []need{v4, {L4Proto, []uint64{1}}}, nil}, true
-	case ICMP6Type:
-		return fieldInfo{"icmpv6 type", 1, false, number, []need{v6, {L4Proto, []uint64{58}}}, nil}, true
-	case ICMP6Code:
-		return fieldInfo{"icmpv6 code", 1, false, number, []need{v6, {L4Proto, []uint64{58}}}, nil}, true
-	case EtherSaddr:
-		return fieldInfo{"ether saddr", 6, false, ether, []need{{IIfType, []uint64{IfEther}}}, nil}, true
-	case IIfType:
-		return fieldInfo{"meta iiftype", 2, true, wordNames, nil, map[uint64]string{IfEther: "ether"}}, true
-	case CtState:
-		return fieldInfo{"ct state", 4, true, bits, nil, map[uint64]string{StateInvalid: "invalid", StateEstablished: "established",
-			StateRelated: "related", StateNew: "new", StateUntracked: "untracked"}}, true
-	case CtStatus:
-		return fieldInfo{"ct status", 4, true, bits, nil, map[uint64]string{1: "expected", 2: "seen-reply", 4: "assured",
-			8: "confirmed", StatusSNAT: "snat", StatusDNAT: "dnat", 0x200: "dying"}}, true
-	case CtDirection:
-		return fieldInfo{"ct direction", 1, false, wordNames, nil, map[uint64]string{0: "original", 1: "reply"}}, true
-	case FibDaddrType:
-		return fieldInfo{"fib daddr type", 4, true, wordNames, nil, map[uint64]string{TypeUnicast: "unicast", TypeLocal: "local",
-			TypeBroadcast: "broadcast", TypeAnycast: "anycast", TypeMulticast: "multicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}}, true
-	case FibSaddrOIf:
-		return fieldInfo{"fib saddr . iif oif", 4, true, number, nil, nil}, true
+	if int(f) >= len(table) || table[f].nft == "" {
+		return fieldInfo{}, false
 	}
-	return fieldInfo{}, false
+	return table[f], true
 }
 
 // Fields is every field.
