@@ -31,7 +31,7 @@ type Lookup struct {
 	Not   bool
 }
 
-// VMap looks a field up in an anonymous map of verdicts; a value that is not in it goes on to the next expression.
+// VMap looks a field up in an anonymous map of verdicts; a value that is not in it ends the rule, and the next one is tried.
 type VMap struct {
 	Field Field
 	Elems []VMapElem // sorted by Lo

@@ -1,0 +1,298 @@
+package ruleset
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// Machine runs a rule set in Go as the kernel would. Limits, of rates and of connections, are taken as not exceeded.
+type Machine struct {
+	hooks    [Postrouting + 1][]*Chain // base chains by priority
+	chains   map[string]*Chain
+	sets     map[string]*Set
+	limits   map[string]Rate
+	contents map[string]addrset.Addrs
+}
+
+// NewMachine makes a Machine of a rule set. Contents is what dynamic sets hold, by the sets' names in the kernel; of each the
+// family of the set counts. The error says what is wrong in the rule set; see Check.
+func NewMachine(r *Ruleset, contents map[string]addrset.Addrs) (*Machine, error) {
+	if err := r.Check(); err != nil {
+		return nil, err
+	}
+	m := &Machine{
+		chains: make(map[string]*Chain), sets: make(map[string]*Set), limits: make(map[string]Rate), contents: contents,
+	}
+	for _, c := range r.Chains {
+		m.chains[c.Name] = c
+		if c.Hook != nil {
+			m.hooks[c.Hook.Point] = append(m.hooks[c.Hook.Point], c)
+		}
+	}
+	for _, hook := range m.hooks {
+		slices.SortStableFunc(hook, func(a, b *Chain) int { return cmp.Compare(a.Hook.Priority, b.Hook.Priority) })
+	}
+	for _, s := range r.Sets {
+		m.sets[s.Name] = s
+	}
+	for _, l := range r.Limits {
+		m.limits[l.Name] = l.Rate
+	}
+	return m, nil
+}
+
+// Outcome is what became of a packet.
+type Outcome struct {
+	Verdict policy.Verdict
+	// Path is the chains that the packet came through, in order: each base chain, and after it those that it went to.
+	Path []string
+	// Counters is the counters that counted it, in order.
+	Counters []string
+	// Label is the bits of the connection's label that are set afterwards.
+	Label map[uint8]bool
+}
+
+// Stage is a packet at a hook.
+type Stage struct {
+	Hook HookPoint
+	Pkt  *policy.Packet
+	// DaddrType is what the routing table calls the destination (TypeLocal and so on).
+	DaddrType uint32
+	DNAT      bool // the connection's destination was rewritten
+	Reply     bool // the packet goes the other way than the first of its connection
+}
+
+// Eval sends a packet the way its direction takes it: `in` through prerouting and input, `out` through output, `forward`
+// through prerouting and forward. It is the first packet of its connection that the rule set sees, and nobody rewrites it.
+func (m *Machine) Eval(pkt *policy.Packet) Outcome {
+	switch pkt.Dir {
+	case policy.In:
+		return m.Walk(nil, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeLocal}, Stage{Hook: Input, Pkt: pkt, DaddrType: TypeLocal})
+	case policy.Out:
+		return m.Walk(nil, Stage{Hook: Output, Pkt: pkt, DaddrType: TypeUnicast})
+	}
+	return m.Walk(nil, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeUnicast}, Stage{Hook: ForwardHook, Pkt: pkt, DaddrType: TypeUnicast})
+}
+
+// Walk sends a packet through hooks, one after the other, until one of them drops or rejects it. Label is the connection's
+// before, and is not changed.
+func (m *Machine) Walk(label map[uint8]bool, stages ...Stage) Outcome {
+	w := walk{Machine: m}
+	w.out.Label = make(map[uint8]bool)
+	for bit, set := range label {
+		w.out.Label[bit] = set
+	}
+	for _, s := range stages {
+		for _, base := range m.hooks[s.Hook] {
+			w.Stage, w.priority = s, base.Hook.Priority
+			if v := w.base(base); v != policy.Allow {
+				w.out.Verdict = v
+				return w.out
+			}
+		}
+	}
+	return w.out
+}
+
+// walk is one packet on its way.
+type walk struct {
+	*Machine
+	Stage
+	priority int32
+	out      Outcome
+}
+
+// ending is how a rule ends.
+type ending uint8
+
+const (
+	goesOn ending = iota // to the next rule
+	accepts
+	drops
+	rejects
+	returns
+	jumps
+	leaves // by goto
+)
+
+// frame is where a jump comes back to.
+type frame struct {
+	chain *Chain
+	next  int
+}
+
+// base runs a base chain. Accept ends this chain alone, drop and reject end everything.
+func (w *walk) base(c *Chain) policy.Verdict {
+	w.out.Path = append(w.out.Path, c.Name)
+	policyOf := c.Hook
+	var stack []frame
+	for next := 0; ; {
+		if next == len(c.Rules) {
+			if len(stack) == 0 {
+				break
+			}
+			top := stack[len(stack)-1]
+			stack, c, next = stack[:len(stack)-1], top.chain, top.next
+			continue
+		}
+		how, to := w.rule(c.Rules[next])
+		next++
+		switch how {
+		case accepts:
+			return policy.Allow
+		case drops:
+			return policy.Deny
+		case rejects:
+			return policy.Reject
+		case returns:
+			next = len(c.Rules)
+		case jumps:
+			stack = append(stack, frame{c, next})
+			fallthrough
+		case leaves:
+			c, next = w.chains[to], 0
+			w.out.Path = append(w.out.Path, to)
+		}
+	}
+	if policyOf.Drop {
+		return policy.Deny
+	}
+	return policy.Allow
+}
+
+// rule runs the expressions of a rule until one does not go on.
+func (w *walk) rule(r *Rule) (how ending, to string) {
+	for _, e := range r.Exprs {
+		how, to, ok := w.expr(e)
+		if how != goesOn {
+			return how, to
+		}
+		if !ok {
+			break
+		}
+	}
+	return goesOn, ""
+}
+
+// expr runs an expression: ok tells whether the rule goes on after it. Every type of this package has a case here.
+func (w *walk) expr(e Expr) (how ending, to string, ok bool) {
+	switch e := e.(type) {
+	case Cmp:
+		return goesOn, "", w.cmp(e)
+	case In:
+		v, ok := w.load(e.Field)
+		return goesOn, "", ok && find(e.Elems, v.bytes()) != e.Not
+	case Lookup:
+		v, ok := w.load(e.Field)
+		return goesOn, "", ok && w.holds(w.sets[e.Set], v.masked(e.Mask)) != e.Not
+	case VMap:
+		v, ok := w.load(e.Field)
+		if !ok {
+			return goesOn, "", false
+		}
+		for _, el := range e.Elems {
+			if el.holds(v.bytes()) {
+				return ended(el.Verdict)
+			}
+		}
+		return goesOn, "", false
+	case Count:
+		w.out.Counters = append(w.out.Counters, e.Counter)
+		return goesOn, "", true
+	case LimitRef:
+		return goesOn, "", !w.limits[e.Limit].Over
+	case Limit:
+		return goesOn, "", !e.Rate.Over
+	case ConnLimit:
+		return goesOn, "", false
+	case Meter:
+		_, ok := w.load(e.Field)
+		return goesOn, "", ok && e.Rate != nil && !e.Rate.Over
+	case Log:
+		return goesOn, "", true
+	case SetLabel:
+		if w.tracked() {
+			w.out.Label[e.Bit] = true
+		}
+		return goesOn, "", true
+	case Label:
+		return goesOn, "", w.tracked() && w.out.Label[e.Bit] != e.Not
+	case Reject:
+		return rejects, "", false
+	case Verdict:
+		return ended(e)
+	}
+	return drops, "", false
+}
+
+func ended(v Verdict) (how ending, to string, ok bool) {
+	switch v.Kind {
+	case Accept:
+		return accepts, "", false
+	case Return:
+		return returns, "", false
+	case Jump:
+		return jumps, v.Chain, false
+	case Goto:
+		return leaves, v.Chain, false
+	}
+	return drops, "", false
+}
+
+func (w *walk) cmp(c Cmp) bool {
+	v, ok := w.load(c.Field)
+	if !ok {
+		return false
+	}
+	if c.Wildcard {
+		return bytes.HasPrefix(v.bytes(), c.Value) == (c.Op == Eq)
+	}
+	sign := bytes.Compare(v.masked(c.Mask), c.Value)
+	switch c.Op {
+	case Eq:
+		return sign == 0
+	case Ne:
+		return sign != 0
+	case Lt:
+		return sign < 0
+	case Le:
+		return sign <= 0
+	case Gt:
+		return sign > 0
+	}
+	return sign >= 0
+}
+
+// holds tells whether a named set holds an address. Sets that packets fill hold whoever is asked for: the packet has just
+// been added.
+func (w *walk) holds(s *Set, key []byte) bool {
+	if s.Packets {
+		return true
+	}
+	addr, _ := netip.AddrFromSlice(key)
+	if s.Dynamic {
+		c := w.contents[s.Name]
+		return c.Contains(addr)
+	}
+	return addrset.Addrs{V4: s.Elems4, V6: s.Elems6}.Contains(addr)
+}
+
+// holds tells whether a value lies in the interval.
+func (i Interval) holds(v []byte) bool {
+	return bytes.Compare(i.Lo, v) <= 0 && bytes.Compare(v, i.Hi) <= 0
+}
+
+// find tells whether a sorted list of intervals holds a value.
+func find(elems []Interval, v []byte) bool {
+	i, found := slices.BinarySearchFunc(elems, v, func(e Interval, v []byte) int { return bytes.Compare(e.Hi, v) })
+	return found || i < len(elems) && elems[i].holds(v)
+}
+
+// String is the outcome on one line: the verdict and the path.
+func (o Outcome) String() string { return fmt.Sprintf("%s by %v", o.Verdict, o.Path) }
