@@ -2,124 +2,163 @@ package source
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
-	"errors"
+	"encoding/json"
+	"hash"
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 )
 
-// Bundle is the recording of a load: every answer that an FS gave. Loading from it again gives the same policy without
-// the files. What was not asked then does not exist. It is also JSON, to be handed over a socket or stored.
+// Bundle is what a load read, failures too: an FS that replays that load without a file system. It travels as JSON,
+// contents in base64. The zero Bundle has no files. Who takes one from elsewhere bounds the size of its JSON; there
+// is nothing else in it to distrust, since it names files but opens none.
 type Bundle struct {
-	Reads map[string]Read     `json:"reads"`
-	Found map[string][]string `json:"found,omitempty"` // by pattern
-	Names map[string]string   `json:"names,omitempty"` // canonical name by name; of names that have one
+	Files map[string]Content  `json:"files,omitempty"` // by the name they were asked for
+	Globs map[string]Matches  `json:"globs,omitempty"` // by pattern
+	Names map[string]Identity `json:"names,omitempty"` // by the name that was to be resolved
 }
 
-// Read is what reading a file gave: its content, or why not.
-type Read struct {
-	Content []byte `json:"content,omitempty"`
-	Failure string `json:"failure,omitempty"` // one of the failures below, or the text of another error
+// Content is what came of reading a file.
+type Content struct {
+	Data    []byte   `json:"data,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Matches is what came of a pattern.
+type Matches struct {
+	Names   []string `json:"names,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Identity is what came of resolving a name.
+type Identity struct {
+	Canonical string   `json:"canonical,omitempty"`
+	Failure   *Failure `json:"failure,omitempty"`
 }
 
 var _ FS = (*Bundle)(nil)
 
-// failures are the errors that come back as themselves from a Bundle.
-var failures = map[string]error{
-	"missing":     fs.ErrNotExist,
-	"permission":  fs.ErrPermission,
-	"not-regular": ErrNotRegular,
-	"too-large":   ErrTooLarge,
-}
-
-// err is why the file could not be read.
-func (r Read) err() error {
-	switch known, ok := failures[r.Failure]; {
-	case ok:
-		return known
-	case r.Failure != "":
-		return errors.New(r.Failure)
-	}
-	return fs.ErrNotExist
-}
-
-// failureOf names an error for a Read.
-func failureOf(err error) string {
-	for name, known := range failures {
-		if errors.Is(err, known) {
-			return name
-		}
-	}
-	return err.Error()
-}
-
-// ReadFile returns what reading the file gave when the bundle was recorded.
+// ReadFile replays the reading of a file. One that was never read does not exist.
 func (b *Bundle) ReadFile(name string, limit int64) ([]byte, error) {
-	r, ok := b.Reads[name]
-	if !ok || r.Failure != "" {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: r.err()}
+	c, ok := b.Files[name]
+	switch {
+	case !ok:
+		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
+	case c.Failure != nil:
+		return nil, &fs.PathError{Op: "read", Path: name, Err: c.Failure}
+	case int64(len(c.Data)) > limit:
+		return nil, &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
 	}
-	if int64(len(r.Content)) > limit {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
-	}
-	return r.Content, nil
+	return c.Data, nil
 }
 
-// Glob returns what matched when the bundle was recorded.
-func (b *Bundle) Glob(pattern string) ([]string, error) { return b.Found[pattern], nil }
+// Glob replays a pattern. One that was never asked for matches nothing.
+func (b *Bundle) Glob(pattern string) ([]string, error) {
+	m := b.Globs[pattern]
+	if m.Failure != nil {
+		return nil, &fs.PathError{Op: "glob", Path: pattern, Err: m.Failure}
+	}
+	return slices.Clone(m.Names), nil
+}
 
-// Canonical returns the identity that the name had when the bundle was recorded.
+// Canonical replays the resolving of a name.
 func (b *Bundle) Canonical(name string) (string, error) {
-	if canonical, ok := b.Names[name]; ok {
-		return canonical, nil
+	id, ok := b.Names[name]
+	switch {
+	case !ok:
+		return "", &fs.PathError{Op: "resolve", Path: name, Err: fs.ErrNotExist}
+	case id.Failure != nil:
+		return "", &fs.PathError{Op: "resolve", Path: name, Err: id.Failure}
 	}
-	return "", &fs.PathError{Op: "resolve", Path: name, Err: b.Reads[name].err()}
+	return id.Canonical, nil
 }
 
-// Source returns the text of a file, for diagnostics that show the line.
-func (b *Bundle) Source(name string) ([]byte, bool) {
-	r, ok := b.Reads[name]
-	return r.Content, ok && r.Failure == ""
-}
-
-// Files is every name that the load read or tried to, sorted: as it was named, and where symlinks led.
-func (b *Bundle) Files() []string {
-	names := map[string]bool{}
-	for name := range b.Reads {
-		names[name] = true
-	}
-	for name, canonical := range b.Names {
-		names[name], names[canonical] = true, true
-	}
-	return slices.Sorted(maps.Keys(names))
-}
-
-// Globs is every pattern that the load looked for, sorted.
-func (b *Bundle) Globs() []string { return slices.Sorted(maps.Keys(b.Found)) }
-
-// Digest is the SHA-256 of all contents that a load saw under the names that it used, in hexadecimal. Where symlinks led is
-// no part of it, so that another link to the same contents is no change.
+// Digest is a SHA-256 in hexadecimal of everything that a load could see: names, contents, matches, failures, and
+// which names are one file. Where the files really lie does not count, so that a swapped symlink to equal files
+// changes nothing.
 func (b *Bundle) Digest() string {
-	h := sha256.New()
-	part := func(s []byte) {
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
-		h.Write(s)
+	d := digest{sha256.New()}
+	d.count(len(b.Files))
+	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
+		c := b.Files[name]
+		d.text(name)
+		d.text(string(c.Data))
+		d.failure(c.Failure)
 	}
-	for _, name := range slices.Sorted(maps.Keys(b.Reads)) {
-		r := b.Reads[name]
-		part([]byte(name))
-		part(r.Content)
-		part([]byte(r.Failure))
-	}
-	part([]byte("patterns"))
-	for _, pattern := range b.Globs() {
-		part([]byte(pattern))
-		for _, name := range b.Found[pattern] {
-			part([]byte(name))
+	d.count(len(b.Globs))
+	for _, pattern := range slices.Sorted(maps.Keys(b.Globs)) {
+		m := b.Globs[pattern]
+		d.text(pattern)
+		d.count(len(m.Names))
+		for _, name := range m.Names {
+			d.text(name)
 		}
-		part(nil)
+		d.failure(m.Failure)
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	d.count(len(b.Names))
+	first := map[string]int{} // by canonical name, the first name that has it
+	for i, name := range slices.Sorted(maps.Keys(b.Names)) {
+		id := b.Names[name]
+		if _, ok := first[id.Canonical]; !ok {
+			first[id.Canonical] = i
+		}
+		d.text(name)
+		d.count(first[id.Canonical])
+		d.failure(id.Failure)
+	}
+	return hex.EncodeToString(d.Sum(nil))
+}
+
+// digest feeds a hash with parts that can't run into each other.
+type digest struct{ hash.Hash }
+
+func (d digest) count(n int) { d.Write(append(strconv.AppendInt(nil, int64(n), 10), ' ')) }
+
+func (d digest) text(s string) {
+	d.count(len(s))
+	d.Write([]byte(s))
+}
+
+func (d digest) failure(f *Failure) {
+	if f == nil {
+		d.count(0)
+		return
+	}
+	d.count(1)
+	d.text(string(f.Kind))
+	d.text(f.Text)
+}
+
+// Watched is what to watch for a change of what was read.
+type Watched struct {
+	Files []string // names as they were asked for, those that do not exist too, and where symlinks led; sorted
+	Globs []string // patterns; sorted
+}
+
+// Watched is the paths whose change could change what was read. Symlinks on the way to a name, and the directories in
+// which a pattern searches, follow from these.
+func (b *Bundle) Watched() Watched {
+	files := slices.Collect(maps.Keys(b.Files))
+	for name, id := range b.Names {
+		files = append(files, name)
+		if id.Failure == nil {
+			files = append(files, id.Canonical)
+		}
+	}
+	slices.Sort(files)
+	return Watched{Files: slices.Compact(files), Globs: slices.Sorted(maps.Keys(b.Globs))}
+}
+
+// Text returns the text of a file that was read, false where it was not: what prints diagnostics takes it from here.
+func (b *Bundle) Text(name string) ([]byte, bool) {
+	c, ok := b.Files[name]
+	return c.Data, ok && c.Failure == nil
+}
+
+// MarshalJSON writes the bundle; the same record gives the same bytes.
+func (b *Bundle) MarshalJSON() ([]byte, error) {
+	type plain Bundle // encoding/json sorts the keys of maps
+	return json.Marshal((*plain)(b))
 }

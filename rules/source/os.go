@@ -7,102 +7,113 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"syscall"
 )
 
-// OS reads the files of this host. Relative names are relative to the working directory.
+// OS is the files of the host. Relative names are relative to the working directory.
 type OS struct{}
 
 var _ FS = OS{}
 
-// What can be wrong with a file beside fs.ErrNotExist and fs.ErrPermission.
-var (
-	ErrNotRegular = errors.New("not a regular file")
-	ErrTooLarge   = errors.New("file too large")
-)
-
-// ReadFile reads a regular file. It never waits: a FIFO or device is refused, not opened for reading.
+// ReadFile reads a regular file. Nothing else is ever opened: opening a pipe can wait for ever, and opening a device
+// can do things.
 func (OS) ReadFile(name string, limit int64) ([]byte, error) {
-	// Looking before opening keeps devices that act on being opened alone; looking again after keeps it honest.
-	if info, err := os.Stat(name); err != nil {
-		return nil, err
-	} else if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrNotRegular}
-	}
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
+	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrNotRegular}
+		return nil, &fs.PathError{Op: "read", Path: name, Err: notRegular(info.Mode())}
 	}
-	return readLimited(f, name, info.Size(), limit)
-}
-
-// readLimited reads all of r, whose size is at best a hint, up to a limit.
-func readLimited(r io.Reader, name string, size, limit int64) ([]byte, error) {
-	tooLarge := &fs.PathError{Op: "read", Path: name, Err: fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)}
-	if size > limit {
-		return nil, tooLarge
-	}
-	data := make([]byte, 0, max(size, 0)+1)
-	for {
-		if len(data) == cap(data) {
-			data = slices.Grow(data, 4096)
-		}
-		n, err := r.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		switch {
-		case int64(len(data)) > limit:
-			return nil, tooLarge
-		case err == io.EOF:
-			return data, nil
-		case err != nil:
-			return nil, err
-		}
-	}
-}
-
-// Glob lists what matches, directories and hidden names left out, as a shell does.
-func (OS) Glob(pattern string) ([]string, error) {
-	names, err := filepath.Glob(pattern)
+	// What Stat saw may have been replaced since: O_NONBLOCK opens a pipe without waiting for its other end.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("pattern %s: %w", pattern, err)
+		return nil, err
 	}
-	names = slices.DeleteFunc(names, func(name string) bool {
-		if hidden(pattern, name) {
-			return true
-		}
-		info, err := os.Stat(name)
-		return err == nil && info.IsDir()
-	})
-	slices.Sort(names)
-	return names, nil
+	defer f.Close()
+	if info, err = f.Stat(); err != nil {
+		return nil, err
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		err = notRegular(info.Mode())
+	case info.Size() > limit:
+		err = tooLarge(limit)
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	}
+	// The size is no promise: a file may grow, and those of /proc have none.
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
 }
 
-// hidden tells whether an element of name begins with a dot that its pattern does not ask for.
-func hidden(pattern, name string) bool {
-	ps, ns := strings.Split(filepath.Clean(pattern), "/"), strings.Split(filepath.Clean(name), "/")
-	for i, n := range ns {
-		if strings.HasPrefix(n, ".") && i < len(ps) && !strings.HasPrefix(ps[i], ".") {
-			return true
-		}
-	}
-	return false
-}
+// Glob lists what matches a pattern.
+func (OS) Glob(pattern string) ([]string, error) { return glob(OS{}, pattern) }
 
 // Canonical is the absolute path without symlinks.
 func (OS) Canonical(name string) (string, error) {
-	abs, err := filepath.Abs(name)
-	if err != nil {
+	resolved, err := filepath.EvalSymlinks(name)
+	if err == nil {
+		resolved, err = filepath.Abs(resolved)
+	}
+	if err == nil {
+		return resolved, nil
+	}
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		return "", err
 	}
-	return filepath.EvalSymlinks(abs)
+	if _, e := os.Stat(name); e != nil { // "too many links" comes without a path and a number
+		return "", e
+	}
+	return "", &fs.PathError{Op: "resolve", Path: name, Err: err}
+}
+
+// readDir lists the names in a directory, sorted.
+func (OS) readDir(name string) ([]string, error) {
+	// O_DIRECTORY keeps pipes and devices from being opened.
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// lookup returns an error where a name is none of a file or directory.
+func (OS) lookup(name string) error {
+	_, err := os.Lstat(name)
+	return err
+}
+
+// notRegular names what a file is instead.
+func notRegular(mode fs.FileMode) error {
+	kind := "a special file"
+	switch mode.Type() {
+	case fs.ModeDir:
+		kind = "a directory"
+	case fs.ModeNamedPipe:
+		kind = "a pipe"
+	case fs.ModeSocket:
+		kind = "a socket"
+	case fs.ModeDevice, fs.ModeDevice | fs.ModeCharDevice:
+		kind = "a device"
+	case fs.ModeSymlink:
+		kind = "a symlink"
+	}
+	return fmt.Errorf("%w but %s", ErrNotRegular, kind)
+}
+
+// tooLarge names the limit.
+func tooLarge(limit int64) error {
+	if limit >= 1<<20 {
+		return fmt.Errorf("%w: at most %d MB", ErrTooLarge, limit>>20)
+	}
+	return fmt.Errorf("%w: at most %d bytes", ErrTooLarge, limit)
 }

@@ -1,72 +1,55 @@
 package source
 
-import (
-	"maps"
-	"slices"
-)
-
-// Recorder passes questions on to an FS and keeps the answers. A file is read once: the same name gives the same
-// bytes, whatever happens to the file meanwhile. It is not safe for concurrent use.
+// Recorder is an FS that remembers all it was asked for, and what came of it: what one load read, as a Bundle. What
+// was read once is not read again. It is for one goroutine at a time.
 type Recorder struct {
-	fsys FS
-	rec  Bundle
+	from   FS
+	record Bundle
 }
 
 var _ FS = (*Recorder)(nil)
 
-// Record makes a Recorder.
-func Record(fsys FS) *Recorder {
-	return &Recorder{fsys, Bundle{Reads: map[string]Read{}, Found: map[string][]string{}, Names: map[string]string{}}}
+// NewRecorder returns a Recorder that reads from another FS.
+func NewRecorder(from FS) *Recorder {
+	return &Recorder{from: from, record: Bundle{
+		Files: map[string]Content{},
+		Globs: map[string]Matches{},
+		Names: map[string]Identity{},
+	}}
 }
 
-// ReadFile reads a file, or gives what reading it gave before.
+// ReadFile reads a file, or hands out what was read of it before.
 func (r *Recorder) ReadFile(name string, limit int64) ([]byte, error) {
-	if _, ok := r.rec.Reads[name]; ok {
-		return r.rec.ReadFile(name, limit)
+	if c, ok := r.record.Files[name]; !ok || c.Failure.is(ErrTooLarge) {
+		data, err := r.from.ReadFile(name, limit)
+		r.record.Files[name] = Content{Data: data, Failure: failureOf(err)}
+		return data, err
 	}
-	data, err := r.fsys.ReadFile(name, limit)
-	if err != nil {
-		r.rec.Reads[name] = Read{Failure: failureOf(err)}
-		return nil, err
-	}
-	r.rec.Reads[name] = Read{Content: data}
-	return data, nil
+	return r.record.ReadFile(name, limit)
 }
 
-// Glob lists what matches a pattern.
+// Glob lists what matches a pattern, or what did before.
 func (r *Recorder) Glob(pattern string) ([]string, error) {
-	if names, ok := r.rec.Found[pattern]; ok {
-		return names, nil
+	if _, ok := r.record.Globs[pattern]; ok {
+		return r.record.Glob(pattern)
 	}
-	names, err := r.fsys.Glob(pattern)
-	if err != nil {
-		return nil, err
-	}
-	r.rec.Found[pattern] = names
-	return names, nil
+	names, err := r.from.Glob(pattern)
+	r.record.Globs[pattern] = Matches{Names: names, Failure: failureOf(err)}
+	return names, err
 }
 
-// Canonical resolves a name. One that can't be resolved is recorded as a failed read, so that it is watched for.
+// Canonical resolves a name, or hands out what came of it before.
 func (r *Recorder) Canonical(name string) (string, error) {
-	if canonical, ok := r.rec.Names[name]; ok {
-		return canonical, nil
+	if _, ok := r.record.Names[name]; ok {
+		return r.record.Canonical(name)
 	}
-	canonical, err := r.fsys.Canonical(name)
-	if err != nil {
-		if _, ok := r.rec.Reads[name]; !ok {
-			r.rec.Reads[name] = Read{Failure: failureOf(err)}
-		}
-		return "", err
-	}
-	r.rec.Names[name] = canonical
-	return canonical, nil
+	canonical, err := r.from.Canonical(name)
+	r.record.Names[name] = Identity{Canonical: canonical, Failure: failureOf(err)}
+	return canonical, err
 }
 
-// Bundle is what was recorded so far. It does not change with further questions.
-func (r *Recorder) Bundle() *Bundle {
-	found := make(map[string][]string, len(r.rec.Found))
-	for pattern, names := range r.rec.Found {
-		found[pattern] = slices.Clone(names)
-	}
-	return &Bundle{Reads: maps.Clone(r.rec.Reads), Found: found, Names: maps.Clone(r.rec.Names)}
-}
+// Bundle is what was recorded so far. It is the record itself and grows with it.
+func (r *Recorder) Bundle() *Bundle { return &r.record }
+
+// Watched is the paths whose change could change what was read.
+func (r *Recorder) Watched() Watched { return r.record.Watched() }
