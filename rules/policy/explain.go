@@ -50,9 +50,9 @@ func (w *walk) whyNot(r *Rule, miss part) string {
 	case partTo:
 		return w.notIn("destination", pkt.Dst, &m.To)
 	case partIIf:
-		return notOne("interface", name(pkt.IIf), m.IIf, func(p Pattern) string { return string(p) })
+		return notOne("interface", nameText(pkt.IIf), m.IIf, func(p Pattern) string { return string(p) })
 	case partOIf:
-		return notOne("outgoing interface", name(pkt.OIf), m.OIf, func(p Pattern) string { return string(p) })
+		return notOne("outgoing interface", nameText(pkt.OIf), m.OIf, func(p Pattern) string { return string(p) })
 	case partMAC:
 		if !pkt.HasMAC {
 			return "the packet has no MAC address"
@@ -209,8 +209,8 @@ func notOne[T any](role, value string, c Choice[T], text func(T) string) string 
 	return fmt.Sprintf("%s %s is not %s without %s", role, value, list(c.Yes), list(c.No))
 }
 
-// name is an interface's name, or words where it has none.
-func name(s string) string {
+// nameText is an interface's name, or words where it has none.
+func nameText(s string) string {
 	if s == "" {
 		return "(not given)"
 	}

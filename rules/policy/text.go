@@ -2,14 +2,31 @@ package policy
 
 import (
 	"fmt"
-	"net"
+	"slices"
 	"strconv"
 
 	"ringwall/rules/addrset"
 )
 
 // String is the address as aa:bb:cc:dd:ee:ff.
-func (a MAC) String() string { return net.HardwareAddr(a[:]).String() }
+func (a MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", a[0], a[1], a[2], a[3], a[4], a[5])
+}
+
+// parseMAC reads aa:bb:cc:dd:ee:ff, in either case.
+func parseMAC(text string) (a MAC, ok bool) {
+	if len(text) != len("aa:bb:cc:dd:ee:ff") {
+		return a, false
+	}
+	for i := range a {
+		n, err := strconv.ParseUint(text[3*i:3*i+2], 16, 8)
+		if err != nil || i > 0 && text[3*i-1] != ':' {
+			return a, false
+		}
+		a[i] = byte(n)
+	}
+	return a, true
+}
 
 // String is N, or N/MASK where not all bits count, in hexadecimal.
 func (m Mark) String() string {
@@ -19,11 +36,11 @@ func (m Mark) String() string {
 	return fmt.Sprintf("%#x/%#x", m.Value, m.Mask)
 }
 
-// keyText is a range of keys as policies write it: "tcp/80", "tcp/8000-8010", "icmp/8", "gre", "any". A range over
-// several protocols is "any" or "proto/A-B".
+// keyText is a range of keys of one family as policies write it: "tcp/80", "tcp/8000-8010", "icmp/8", "gre", "any".
+// A range over several protocols is "proto/A-B".
 func keyText(lo, hi addrset.U32, six bool) string {
 	first, last := uint8(lo>>16), uint8(min(hi>>16, 255))
-	name := protoText(first)
+	name := protoText(first, six)
 	switch {
 	case lo == 0 && hi == hi.Last():
 		return "any"
@@ -34,7 +51,7 @@ func keyText(lo, hi addrset.U32, six bool) string {
 	case HasPorts(first):
 		return name + "/" + span(uint16(lo), uint16(hi))
 	case first == ProtoICMP && !six, first == ProtoICMPv6 && six:
-		types := span(uint16(lo>>8)&0xff, uint16(hi>>8)&0xff)
+		types := span(uint16(lo)>>8, uint16(hi)>>8)
 		if uint8(lo) == 0 && uint8(hi) == 255 {
 			return name + "/" + types
 		}
@@ -43,31 +60,13 @@ func keyText(lo, hi addrset.U32, six bool) string {
 	return name
 }
 
-// protoText is a protocol's name, or proto/N where it has none in policies.
-func protoText(proto uint8) string {
-	switch proto {
-	case ProtoICMP:
-		return "icmp"
-	case ProtoIGMP:
-		return "igmp"
-	case ProtoTCP:
-		return "tcp"
-	case ProtoUDP:
-		return "udp"
-	case ProtoDCCP:
-		return "dccp"
-	case ProtoICMPv6:
-		return "icmpv6"
-	case ProtoSCTP:
-		return "sctp"
-	case ProtoUDPLite:
-		return "udplite"
-	case 47:
-		return "gre"
-	case 50:
-		return "esp"
-	case 51:
-		return "ah"
+// protoText is a protocol's name in a family, or proto/N where it has none in policies.
+func protoText(proto uint8, six bool) string {
+	i := slices.IndexFunc(protocolTable[:], func(p protocol) bool {
+		return p.number == proto && !(six && (p.only4 || p.combined)) && !(!six && p.only6)
+	})
+	if i < 0 {
+		return "proto/" + strconv.Itoa(int(proto))
 	}
-	return "proto/" + strconv.Itoa(int(proto))
+	return protocolTable[i].name
 }
