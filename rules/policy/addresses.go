@@ -46,14 +46,14 @@ type element struct {
 }
 
 // addresses reads a list of addresses, prefixes, ranges, sets and `any`, with `not`. Base, where not nil, is what the
-// list adds to. What is wrong is reported and left out.
-func (l *loader) addresses(vs []value, base *Addrs) Addrs {
+// list adds to. What is wrong is reported and left out; ok tells that nothing is.
+func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 	var pos, neg addressList
 	var elements []element
 	if base != nil {
 		pos.named = append(pos.named, *base)
 	}
-	positive := base != nil
+	positive, good := base != nil, true
 	for _, v := range vs {
 		half := &pos
 		if v.not {
@@ -62,6 +62,7 @@ func (l *loader) addresses(vs []value, base *Addrs) Addrs {
 		positive = positive || !v.not
 		e, ok := l.element(v)
 		if !ok {
+			good = false
 			continue
 		}
 		if e.named != nil {
@@ -74,26 +75,25 @@ func (l *loader) addresses(vs []value, base *Addrs) Addrs {
 		}
 	}
 	if len(vs) == 1 && base == nil && len(pos.named) == 1 {
-		return pos.named[0]
+		return pos.named[0], good
 	}
 	sum := pos.sum()
 	if !positive {
 		sum = AnyAddrs()
 	}
-	out := sum
+	out = sum
 	if minus := neg.sum(); !minus.IsEmpty() {
-		var ok bool
 		if out, ok = sum.minus(minus); !ok {
 			l.tooComplex(vs[0].at)
-			return Addrs{}
+			return Addrs{}, false
 		}
 		l.subtracted(elements, minus, out)
 	}
 	if len(out.Terms) > maxTerms {
 		l.tooComplex(vs[0].at)
-		return Addrs{}
+		return Addrs{}, false
 	}
-	return out
+	return out, good
 }
 
 func (l *loader) tooComplex(at diag.Span) {
@@ -180,9 +180,8 @@ func (l *loader) match(n *syntax.Node) (Addrs, []value) {
 	if len(vs) == 0 {
 		return Addrs{}, nil
 	}
-	before := len(l.diags)
-	a := l.addresses(vs, nil)
-	if a.IsEmpty() && !l.diags[before:].HasErrors() {
+	a, ok := l.addresses(vs, nil)
+	if ok && a.IsEmpty() {
 		l.warnf(n.At, LintEmptyAddresses, "these addresses come to nothing: %s", written(vs))
 	}
 	return a, vs

@@ -89,7 +89,7 @@ func addType(s *addrset.Set[addrset.U32], proto uint8, t int, code string, coded
 	if coded {
 		n, wrong := number(code, 255)
 		if wrong != "" {
-			return complain("bad-icmp", "", "%s: an ICMP code is a number from 0 to 255", wrong)
+			return complain("bad-icmp", "an ICMP code is a number from 0 to 255", "%s", wrong)
 		}
 		lo += addrset.U32(n)
 		hi = lo
@@ -115,7 +115,7 @@ func icmpNumber(proto, text string) (int, *complaint) {
 		return int(n), nil
 	}
 	if text != "" && strings.Trim(text, "0123456789") == "" {
-		return 0, complain("bad-icmp", "", "%s: an ICMP type is a number from 0 to 255, or a name", wrong)
+		return 0, complain("bad-icmp", "an ICMP type is a number from 0 to 255, or a name", "%s", wrong)
 	}
 	c := complain("bad-icmp", "", "unknown ICMP type %s", quote(text))
 	switch text {

@@ -15,7 +15,7 @@ import (
 // naming is a rule that gets its final id when all rules are read.
 type naming struct {
 	rule *Rule
-	at   diag.Span // of the key `id`
+	at   diag.Span // of the id, where it is written
 }
 
 // derivedID is the id of a rule without one: verdict, what, and a hash of list, match, time and verdict as they are
@@ -23,21 +23,18 @@ type naming struct {
 func derivedID(r *draft) string {
 	const room = 30 // for WHAT; the rest is the verdict, the hash and "~" with a number
 	h := sha256.New()
-	sorted := func(key string, values []string) {
-		values = slices.Sorted(slices.Values(values))
-		fmt.Fprintf(h, "%s %q\n", key, slices.Compact(values))
-	}
-	fmt.Fprintf(h, "%s %s %d\n", r.List, r.Action.Verdict, r.Expires)
-	sorted("what", r.what.items)
+	sorted := func(values []string) []string { return slices.Compact(slices.Sorted(slices.Values(values))) }
+	items := sorted(r.what.items)
+	fmt.Fprintf(h, "%s %s %d %q\n", r.List, r.Action.Verdict, r.Expires, items)
 	for _, p := range r.phrases {
-		sorted(p.key, p.values)
+		fmt.Fprintf(h, "%s %q\n", p.key, sorted(p.values))
 	}
 	name := strings.Trim(strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '.' {
 			return c
 		}
 		return '-'
-	}, strings.Join(r.what.items, "-")), "-")
+	}, strings.Join(items, "-")), "-")
 	if len(name) > room {
 		name = strings.TrimRight(name[:room], "-")
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"ringwall/rules/diag"
 	"ringwall/rules/syntax"
 )
 
@@ -116,6 +117,11 @@ func (l *loader) unknownKey(key *syntax.Node, m Mapping) {
 		return
 	}
 	suggest(d, key.Text, m.names())
+}
+
+// unknownSince tells whether an unknown key or one without a value was found since first.
+func (l *loader) unknownSince(first int) bool {
+	return slices.ContainsFunc(l.diags[first:], func(d diag.Diagnostic) bool { return d.Code == "unknown-key" || d.Code == "no-value" })
 }
 
 // otherList is the hint for a key of one list's rules in another's.

@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"unicode/utf8"
 
 	"ringwall/rules/addrset"
@@ -110,6 +111,9 @@ func (f *listFile) slow(line []byte, start int, text string, number int) {
 	case c != nil:
 		f.errs = true
 		if f.found++; f.found <= maxListErrors {
+			if strings.ContainsAny(text, " ,;\t") {
+				c.hint = "write one a line, and comments after `#`"
+			}
 			c.report(f.diags, at)
 		}
 		return

@@ -74,11 +74,11 @@ func (p *protocol) what() What {
 func protoByNumber(text string) (What, *complaint) {
 	n, wrong := number(text, 255)
 	if wrong != "" {
-		hint := ""
+		hint := "a protocol is a name, or `proto/` with a number from 0 to 255"
 		if protocolNamed(text) != nil {
 			hint = "write `" + text + "`"
 		}
-		return What{}, complain("bad-what", hint, "%s: a protocol is a number from 0 to 255", wrong)
+		return What{}, complain("bad-what", hint, "%s", wrong)
 	}
 	s := wholeProto(uint8(n))
 	return What{s, s}, nil

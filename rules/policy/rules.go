@@ -82,7 +82,7 @@ func (l *loader) rule(dir Dir, n *syntax.Node) {
 		r.places[key.Text] = key.At
 		l.ruleKey(r, key, value)
 	})
-	l.finishRule(r, n)
+	l.finishRule(r, n, first)
 	l.silence(first, r.Ignore)
 }
 
@@ -91,8 +91,8 @@ type draft struct {
 	Rule
 	conditions
 	what    what
-	verdict *syntax.Node // the first verdict's key
-	places  map[string]diag.Span
+	verdict *syntax.Node         // the first verdict's key
+	places  map[string]diag.Span // of the keys; of `id` its value
 	enabled bool
 	hashed  []string // what the derived id depends on
 }
@@ -145,7 +145,7 @@ func (l *loader) ruleKey(r *draft, key, value *syntax.Node) {
 		l.log(value, &r.Action)
 	case "id":
 		if v, ok := l.single(value); ok && l.name(&syntax.Node{Kind: syntax.Scalar, Text: v.text, At: v.at}, nil, "id") {
-			r.ID, r.Named = v.text, true
+			r.ID, r.Named, r.places[key.Text] = v.text, true, v.at
 		}
 	case "note":
 		if v, ok := l.words(value, maxNote); ok {
@@ -190,9 +190,12 @@ func (l *loader) silence(first int, codes []string) {
 	l.diags = l.diags[:first+len(kept)]
 }
 
-// finishRule checks what needs all keys of a rule and puts it into its list.
-func (l *loader) finishRule(r *draft, n *syntax.Node) {
+// finishRule checks what needs all keys of a rule and puts it into its list. First is where its findings begin.
+func (l *loader) finishRule(r *draft, n *syntax.Node, first int) {
 	if r.verdict == nil {
+		if l.unknownSince(first) {
+			return // a key that was meant to be the verdict
+		}
 		d := l.errorf(n.At, "no-verdict", "the rule has no verdict").WithHint("write `allow: WHAT`, `deny: WHAT` or `reject: WHAT`")
 		if len(n.Pairs) > 0 {
 			d.At = n.Pairs[0].Key.At

@@ -130,21 +130,21 @@ func (l *loader) cycle(kind string, at *syntax.Node, name string) {
 func (l *loader) readSet(d *setDef) *Set {
 	s := &Set{Name: d.key.Text, At: d.key.At}
 	before := len(l.diags)
+	ok := true
 	switch d.value.Kind {
 	case syntax.Null: // reported
+		ok = false
 	case syntax.Map:
 		l.setForm(d, s)
 	default:
-		if vs := l.values(d.value); len(vs) > 0 {
-			s.Addrs = l.addresses(vs, nil)
-		}
+		s.Addrs, ok = l.addresses(l.values(d.value), nil)
 	}
 	for _, a := range d.adds {
-		if vs := l.values(a.value); len(vs) > 0 {
-			s.Addrs = l.addresses(vs, &s.Addrs)
+		if vs := l.values(a.value); ok && len(vs) > 0 {
+			s.Addrs, ok = l.addresses(vs, &s.Addrs)
 		}
 	}
-	if l.diags[before:].HasErrors() {
+	if !ok || l.diags[before:].HasErrors() {
 		return nil
 	}
 	if s.Addrs.IsEmpty() {
@@ -174,11 +174,16 @@ func (l *loader) setForm(d *setDef, s *Set) {
 		}
 	}
 	if kinds == 0 {
-		at := n.At
+		d := l.errorf(n.At, "bad-set", "a set is a list, or a mapping with `file` or `dynamic`")
 		if len(n.Pairs) > 0 {
-			at = n.Pairs[0].Key.At
+			key := n.Pairs[0].Key
+			d.At = key.At
+			if key.Text == "timeout" || key.Text == "max" {
+				d.WithHint("write `dynamic: true` as well")
+			} else {
+				suggest(d, key.Text, mappingOf("set").names())
+			}
 		}
-		l.errorf(at, "bad-set", "a set is a list, or a mapping with `file` or `dynamic`")
 		return
 	}
 	l.fields(n, "set", func(key, value *syntax.Node) {

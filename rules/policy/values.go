@@ -36,7 +36,7 @@ func (l *loader) values(n *syntax.Node) []value {
 		return nil
 	}
 	if len(n.Items) == 0 {
-		l.errorf(n.At, "empty-list", "the list is empty").WithHint("leave the key out to match everything, or write `any`")
+		l.errorf(n.At, "empty-list", "the list is empty").WithHint("write a value, or leave the key out")
 		return nil
 	}
 	vs := make([]value, 0, len(n.Items))
@@ -170,7 +170,7 @@ func number(text string, limit uint64) (n uint64, complaint string) {
 	}
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n > limit {
-		return 0, text + " is too large: at most " + strconv.FormatUint(limit, 10)
+		return 0, printable(text) + " is too large: at most " + strconv.FormatUint(limit, 10)
 	}
 	return n, ""
 }

@@ -163,8 +163,11 @@ func listHint(text string) string {
 // unknownProtocol is the complaint about a word that is neither service nor protocol.
 func unknownProtocol(text, name string, detailed bool) *complaint {
 	lower := strings.ToLower(text)
-	if _, c := protoItem(lower); lower != text && c == nil {
-		return complain("unknown-service", "write `"+lower+"`", "unknown service %s", quote(text))
+	if lower != text {
+		_, known := builtinService(lower)
+		if _, c := protoItem(lower); known || c == nil {
+			return complain("unknown-service", "write `"+lower+"`", "unknown service %s", quote(text))
+		}
 	}
 	if !detailed {
 		if name == "all" || name == "*" || name == "ip" {
@@ -223,7 +226,7 @@ func port(text, proto string) (uint16, *complaint) {
 		}
 		return 0, c
 	case wrong != "":
-		return 0, complain("bad-port", "", "%s: a port is a number from 1 to 65535", wrong)
+		return 0, complain("bad-port", "a port is a number from 1 to 65535", "%s", wrong)
 	}
 	return uint16(n), nil
 }

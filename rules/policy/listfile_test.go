@@ -1,0 +1,100 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/diag"
+)
+
+// TestListFileFast holds the quick reading of a line against literal, which reads one for people.
+func TestListFileFast(t *testing.T) {
+	lines := []string{
+		"0.0.0.0", "255.255.255.255", "1.2.3.4/32", "1.2.3.0/24", "0.0.0.0/0", "1.2.3.4/0", "1.2.3.4/33", "1.2.3.4/01",
+		"1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.1000", "01.2.3.4", "00.0.0.0", "1..2.3", ".1.2.3.4", "1.2.3.4/", "1.2.3.4/3x",
+		"1.2.3.4-1.2.3.9", "1.2.3.9-1.2.3.4", "::", "::/0", "::1/128", "2001:db8::/32", "2001:db8::1/32", "fe80::1%eth0",
+		"::ffff:1.2.3.4", "::ffff:1.2.3.0/120", "2001:db8::/129", "2001:db8::1-2001:db8::5", "x", "1.2.3.4 5",
+	}
+	for _, line := range lines {
+		var want, got diag.List
+		b, c := literal(line)
+		var sum addrset.Addrs
+		if c == nil {
+			sum = addrset.OfRange(b.lo, b.hi)
+		}
+		f := &listFile{name: "l", diags: &got}
+		f.parse([]byte("  " + line + "\t# comment"))
+		if f.errs != (c != nil) || !f.sum.Equal(sum) {
+			t.Errorf("%s: got %v (errors %v), want %v (%v)", line, f.sum, f.errs, sum, c)
+		}
+		if b.masked.IsValid() {
+			hostBits(&want, diag.Span{}, line, b)
+		}
+		if c == nil && len(got) != len(want) {
+			t.Errorf("%s: findings %v", line, got)
+		}
+	}
+}
+
+// TestListFileLimit shows that a file of mistakes says so once, not a million times.
+func TestListFileLimit(t *testing.T) {
+	files := texts{"p.yaml": "version: 1\nsets: {s: {file: l}}\n", "l": strings.Repeat("nonsense\n", 100_000)}
+	_, diags := Load(files, "p.yaml", Options{})
+	if len(diags) != maxListErrors+1 {
+		t.Errorf("%d findings", len(diags))
+	}
+	if last := diags[0]; last.Message != "99990 more findings in this file" || last.Severity != diag.Error {
+		t.Errorf("summary: %v", last)
+	}
+}
+
+// list makes a list file of n different prefixes and addresses in random order.
+func list(n int, six bool) string {
+	r := rand.New(rand.NewPCG(1, 2))
+	var b strings.Builder
+	for range n {
+		if six {
+			a := netip.AddrFrom16([16]byte{0x20, 1, byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
+			fmt.Fprintf(&b, "%s/48\n", a)
+			continue
+		}
+		fmt.Fprintf(&b, "%d.%d.%d.%d\n", r.IntN(224), r.IntN(256), r.IntN(256), r.IntN(256))
+	}
+	return b.String()
+}
+
+func BenchmarkListFile(b *testing.B) {
+	for _, six := range []bool{false, true} {
+		data := list(1_000_000, six)
+		b.Run(map[bool]string{false: "IPv4", true: "IPv6"}[six], func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				var diags diag.List
+				f := &listFile{name: "l", diags: &diags}
+				f.parse([]byte(data))
+				if len(diags) > 0 || f.sum.Len() < 900_000 {
+					b.Fatal(f.sum.Len(), diags)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	var text strings.Builder
+	text.WriteString("version: 1\nin:\n")
+	for i := range 1000 {
+		fmt.Fprintf(&text, "  - {allow: [tcp/%d, udp/53], from: [10.%d.%d.0/24, not 10.%d.%d.7], limit: 10/minute per source}\n", 1000+i, i/256, i%256, i/256, i%256)
+	}
+	files := texts{"p.yaml": text.String()}
+	for b.Loop() {
+		if p, diags := Load(files, "p.yaml", Options{}); p == nil {
+			b.Fatal(diags)
+		}
+	}
+}
