@@ -2,7 +2,12 @@ package kernel
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"ringwall/netfilter/ruleset"
 )
@@ -13,60 +18,395 @@ type Options struct {
 	Without Features
 	// Timeout bounds the wait for one answer of the kernel; 0 stands for 30 seconds. A context may end it earlier.
 	Timeout time.Duration
-	// MaxElems bounds how many elements of a set are read back by Observe; 0 stands for 65,536. A set that announces more
-	// is reported as unread.
+	// MaxElems bounds how many elements of a static set are read back; 0 stands for 65,536. A set that holds more is reported
+	// as unread.
 	MaxElems int
 }
 
-// Features is what the kernel can do beyond what 5.14 could.
-type Features struct {
-	Persist bool // tables owned by a socket that outlive it (6.9)
-	Labels  bool // connection labels
+// Conn is one lasting netlink socket that writes, in the network namespace of the thread that made it, and another that reads.
+// It is safe for concurrent use; calls are served one after the other.
+type Conn struct {
+	opt      Options
+	features Features
+
+	mu    sync.Mutex
+	write *socket
+	read  *socket
+	// known is the table after this Conn's last commit, nil where it cannot be told.
+	known *Observed
+	// stale counts the commits in a row that came too late.
+	stale int
 }
 
-// Conn is one lasting netlink socket, in the network namespace of the thread that made it. It is safe for concurrent use;
-// calls are served one after the other.
-type Conn struct{}
+const (
+	defaultTimeout  = 30 * time.Second
+	defaultMaxElems = 65536
+	// staleLimit is after how many commits that came too late the next goes unguarded, where the table is owned.
+	staleLimit = 3
+	// applyAttempts bounds how often Apply plans anew.
+	applyAttempts = 20
+	// observeAttempts bounds how often an observation that a change disturbed is begun anew.
+	observeAttempts = 20
+)
 
-// Dial opens a Conn and finds out what the kernel can do.
-func Dial(opt Options) (*Conn, error) { panic("being written") }
+// Dial opens a Conn and finds out what the kernel can do. Without CAP_NET_ADMIN the error is unix.EPERM.
+func Dial(opt Options) (*Conn, error) {
+	if opt.Timeout == 0 {
+		opt.Timeout = defaultTimeout
+	}
+	if opt.MaxElems == 0 {
+		opt.MaxElems = defaultMaxElems
+	}
+	c := &Conn{opt: opt}
+	var err error
+	if c.write, err = openSocket(opt.Timeout); err != nil {
+		return nil, err
+	}
+	if c.read, err = openSocket(opt.Timeout); err != nil {
+		return nil, errors.Join(err, c.write.close())
+	}
+	found, err := probe(c.write)
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	c.features = found.without(opt.Without)
+	return c, nil
+}
 
-// Close closes the socket. The table stays, without an owner, where the kernel has Persist or the table was not owned.
-func (c *Conn) Close() error { panic("being written") }
+// Close closes the sockets. The table stays: without an owner where it had this one.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return errors.Join(c.write.close(), c.read.close())
+}
 
 // Features is what the kernel can do, less what Options took away.
-func (c *Conn) Features() Features { panic("being written") }
+func (c *Conn) Features() Features { return c.features }
 
-// Observe reads the table back.
-func (c *Conn) Observe(ctx context.Context) (*Observed, error) { panic("being written") }
+// Port is the netlink port of the socket that writes, by which the kernel and its events name the owner.
+func (c *Conn) Port() uint32 { return c.write.port }
 
-// Plan is the change that would make the kernel's table be want: it observes, as far as this Conn does not know the table from
-// its own last commit, and takes the difference. It changes nothing. ErrOwned where another socket owns the table.
-func (c *Conn) Plan(ctx context.Context, want *ruleset.Ruleset) (*Change, error) {
-	panic("being written")
+// reopen replaces the socket that reads, with whatever still comes in on it.
+func (c *Conn) reopen() error {
+	s, err := openSocket(c.opt.Timeout)
+	if err != nil {
+		return err
+	}
+	old := c.read
+	c.read = s
+	return old.close()
 }
 
-// Validate has the kernel check the whole change without committing it. Nothing is left behind and the generation stays.
-// All objections are reported, joined, each an *OpError.
-func (c *Conn) Validate(ctx context.Context, ch *Change) error { panic("being written") }
+// Generation is the kernel's present generation number of this network namespace; any change to any table raises it.
+func (c *Conn) Generation(ctx context.Context) (uint32, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.read.generation(ctx)
+}
+
+// Observe reads the table back, whoever owns it.
+func (c *Conn) Observe(ctx context.Context) (*Observed, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.observeWhole(ctx)
+}
+
+// observeWhole observes until nothing changed meanwhile. Where others never rest, it is content with a table that only this
+// Conn can change.
+func (c *Conn) observeWhole(ctx context.Context) (*Observed, error) {
+	for attempt := 0; ; attempt++ {
+		o, err := c.observe(ctx)
+		gone := errors.Is(err, unix.ENOENT) // a set, say, between the list of sets and its elements
+		if err != nil && !gone {
+			return nil, err
+		}
+		if !gone {
+			gen, err := c.read.generation(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if gen == o.Generation || o.Owned && attempt >= staleLimit {
+				return o, nil
+			}
+		}
+		if attempt == observeAttempts {
+			return nil, fmt.Errorf("observe table inet %s: the kernel's rule sets change without rest", ruleset.TableName)
+		}
+	}
+}
+
+// Plan is the change that would make the kernel's table be want: it observes, as far as this Conn does not know the table from
+// its own last commit, and takes the difference. It changes nothing. The error is an *OwnedError where another socket owns the
+// table. want is kept and must not be changed any more.
+//
+// The table of a past owner is adopted. One that has no owner, on a kernel that knows owners that a table outlives, is made anew
+// within the transaction: counters go on from where they are, and what dynamic sets were given is put back; what packets put
+// there starts anew.
+func (c *Conn) Plan(ctx context.Context, want *ruleset.Ruleset) (*Change, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plan(ctx, want)
+}
+
+func (c *Conn) plan(ctx context.Context, want *ruleset.Ruleset) (*Change, error) {
+	o, err := c.recall(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if o == nil {
+		if o, err = c.observeWhole(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if o.Owner != 0 && !o.Owned {
+		return nil, ownedError(o.Owner)
+	}
+	ch, err := c.change(ctx, o, want)
+	if err != nil {
+		return nil, err
+	}
+	ch.Generation = o.Generation
+	ch.planned = true
+	return ch, nil
+}
+
+// recall is the known table, nil where it may have changed since.
+func (c *Conn) recall(ctx context.Context) (*Observed, error) {
+	if c.known == nil {
+		return nil, nil
+	}
+	gen, err := c.read.generation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := c.read.table(ctx)
+	if err != nil {
+		return nil, err
+	}
+	mine := t.exists && t.handle == c.known.handle && t.owner == c.known.Owner
+	if !mine || gen != c.known.Generation && t.owner != c.write.port {
+		c.known = nil
+		return nil, nil
+	}
+	o := *c.known
+	o.Generation = gen
+	return &o, nil
+}
+
+// change is the difference from what was observed.
+func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset) (*Change, error) {
+	var ch *Change
+	switch {
+	case !o.Exists:
+		return Diff(nil, want), nil
+	case o.alien, c.features.Persist && !o.Owned && !o.Orphan:
+		ch = Diff(nil, withCounts(want, o.Ruleset))
+	default:
+		ch = diff(o.Ruleset, want, o.Unread)
+		ch.handles = o.handles
+		if c.features.Persist && o.Orphan {
+			ch.table = tableAdopted
+		}
+	}
+	return ch, c.refill(ctx, ch, o.Ruleset)
+}
+
+// withCounts is want with the counters' present values.
+func withCounts(want, have *ruleset.Ruleset) *ruleset.Ruleset {
+	now := byName(have.Counters, func(c ruleset.Counter) string { return c.Name })
+	w := *want
+	w.Counters = nil
+	for _, counter := range want.Counters {
+		if c, ok := now[counter.Name]; ok {
+			counter.Packets, counter.Bytes = c.Packets, c.Bytes
+		}
+		w.Counters = append(w.Counters, counter)
+	}
+	return &w
+}
+
+// refill puts what dynamic sets hold back into those that are made anew.
+func (c *Conn) refill(ctx context.Context, ch *Change, have *ruleset.Ruleset) error {
+	old := byName(have.Sets, func(s *ruleset.Set) string { return s.Name })
+	var ops []operation
+	for _, o := range ch.ops {
+		ops = append(ops, o)
+		add, ok := o.(addSet)
+		if !ok || !filled(add.set) {
+			continue
+		}
+		h := old[add.set.Name]
+		if h == nil || !filled(h) || h.V6 != add.set.V6 || h.Interval && !add.set.Interval {
+			continue
+		}
+		spans, err := c.spans(ctx, h)
+		if err != nil {
+			return err
+		}
+		if len(spans) > 0 {
+			ops = append(ops, fillSet{add.set, spans})
+		}
+	}
+	ch.ops = ops
+	return nil
+}
+
+// filled tells whether a set is one that AddElements fills.
+func filled(s *ruleset.Set) bool { return s.Dynamic && !s.Packets }
+
+// Validate has the kernel check the whole change without committing it. Nothing is left behind and the generation stays. All
+// objections are reported, joined, each an *OpError; the first is the cause, later ones may follow from it.
+func (c *Conn) Validate(ctx context.Context, ch *Change) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if ch.Empty() {
+		return nil
+	}
+	tx, err := c.encode(ctx, ch)
+	if err != nil {
+		return err
+	}
+	tx.finish(false)
+	return tx.refused(c.write.transact(ctx, tx.batch))
+}
 
 // Commit carries a change out in one transaction, all or nothing. Where someone changed any table since the change was planned
-// the error is ErrStale, nothing has happened, and the caller plans anew; the fourth attempt in a row goes unguarded where
-// this Conn owns the table.
-func (c *Conn) Commit(ctx context.Context, ch *Change) error { panic("being written") }
+// the error is ErrStale, nothing has happened, and the caller plans anew; after three in a row the next attempt goes unguarded
+// where this Conn owns the table, which nobody else can change then.
+func (c *Conn) Commit(ctx context.Context, ch *Change) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.commit(ctx, ch)
+}
 
-// Apply makes the kernel's table be want: Plan and Commit, again while stale. It returns the change that was carried out.
+func (c *Conn) commit(ctx context.Context, ch *Change) error {
+	if ch.Empty() {
+		return nil
+	}
+	tx, err := c.encode(ctx, ch)
+	if err == nil {
+		tx.finish(true)
+		err = tx.refused(c.write.transact(ctx, tx.batch))
+	}
+	if errors.Is(err, ErrStale) {
+		c.stale++
+	} else if err == nil {
+		c.stale = 0
+	}
+	var refused *OpError
+	if err != nil && (errors.Is(err, ErrStale) || errors.As(err, &refused)) {
+		return err // nothing has happened
+	}
+	c.known = nil
+	if err == nil {
+		c.remember(ctx, ch, tx)
+	}
+	return err
+}
+
+// remember keeps what the table is after a commit.
+func (c *Conn) remember(ctx context.Context, ch *Change, tx *transaction) {
+	if !ch.planned && ch.table != tableMade {
+		return
+	}
+	gen := tx.generation
+	if gen != 0 {
+		if gen++; gen == 0 {
+			gen++ // as the kernel does
+		}
+	}
+	// The change is done: what cannot be found out now is found out when it is needed.
+	t, err := c.read.table(ctx)
+	if err != nil || gen == 0 && t.owner != c.write.port {
+		return
+	}
+	o := &Observed{
+		Generation: gen, Exists: t.exists,
+		Owner: t.owner, Owned: t.owner == c.write.port, Persist: t.flags&tablePersist != 0,
+		Ruleset: ch.want, handle: t.handle, handles: tx.kept,
+	}
+	o.Orphan = o.Persist && o.Owner == 0
+	if t.exists && (o.Owned || o.Owner == 0) {
+		c.known = o
+	}
+}
+
+// Apply makes the kernel's table be want: Plan and Commit, again while stale. It returns the change that was carried out, which
+// may be empty.
 func (c *Conn) Apply(ctx context.Context, want *ruleset.Ruleset) (*Change, error) {
-	panic("being written")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for attempt := 1; ; attempt++ {
+		ch, err := c.plan(ctx, want)
+		if err != nil {
+			return nil, err
+		}
+		err = c.commit(ctx, ch)
+		if err == nil {
+			return ch, nil
+		}
+		if !errors.Is(err, ErrStale) || attempt == applyAttempts {
+			return nil, err
+		}
+	}
 }
 
 // DeleteTable removes the whole table in one transaction. A table that is not there is no error.
-func (c *Conn) DeleteTable(ctx context.Context) error { panic("being written") }
+func (c *Conn) DeleteTable(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, err := c.read.table(ctx)
+	if err != nil || !t.exists {
+		return err
+	}
+	if t.owner != 0 && t.owner != c.write.port {
+		return ownedError(t.owner)
+	}
+	b := newBatch(c.write.nextSeq(), 0)
+	b.delTable()
+	b.finish(true)
+	c.known = nil
+	err = c.transact(ctx, b)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	return err
+}
 
-// Generation is the kernel's present generation number of this network namespace; any change to any table raises it.
-func (c *Conn) Generation(ctx context.Context) (uint32, error) { panic("being written") }
+// transact sends a finished batch; its sequence numbers are taken.
+func (c *Conn) transact(ctx context.Context, b *batch) error {
+	err := c.write.transact(ctx, b)
+	c.write.seq = b.seq
+	return err
+}
 
 // Counters reads the named counters.
 func (c *Conn) Counters(ctx context.Context) (map[string]ruleset.Counter, error) {
-	panic("being written")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var found map[string]ruleset.Counter
+	err := c.read.request(ctx, unix.NFT_MSG_GETOBJ, true,
+		func(b *builder) {
+			b.str(unix.NFTA_OBJ_TABLE, ruleset.TableName)
+			b.u32(unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER)
+		},
+		func() { found = nil },
+		func(m message) error {
+			if o := parseObject(m.body); o.table == ruleset.TableName && o.typ == unix.NFT_OBJECT_COUNTER {
+				if found == nil {
+					found = make(map[string]ruleset.Counter)
+				}
+				found[o.name] = o.counter()
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, wrapRead("counters", err)
+	}
+	if found == nil {
+		if t, err := c.read.table(ctx); err != nil || !t.exists {
+			return nil, errors.Join(ErrNoTable, err)
+		}
+	}
+	return found, nil
 }

@@ -1,0 +1,356 @@
+package kernel
+
+import (
+	"slices"
+
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
+)
+
+// Diff is the smallest change that makes a table that is have be want. With have nil the whole table is made, replacing the one
+// that may be there. A counter, and a dynamic set with what it holds, stay as they are while want has them. A set whose comment
+// alone differs stays too. want is kept and must not be changed any more.
+func Diff(have, want *ruleset.Ruleset) *Change { return diff(have, want, nil) }
+
+// diff is Diff; the elements of the sets in unread are not known and are written anew.
+func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
+	c := &Change{want: want}
+	if have == nil {
+		c.table = tableMade
+		have = new(ruleset.Ruleset)
+	}
+	d := differ{Change: c, unread: unread, redefined: make(map[objectID]bool)}
+	d.index(have, want)
+
+	// What refers goes before what it refers to, so all removals come before all additions: a name that stays with another
+	// meaning is free by then.
+	d.removeRules(have)
+	d.removeChains(have)
+	d.removeObjects(have)
+	d.addObjects(want)
+	d.addChains(want)
+	d.addRules(want)
+	return c
+}
+
+// differ compares two rule sets.
+type differ struct {
+	*Change
+	unread map[string]bool
+
+	haveChains, wantChains     map[string]*ruleset.Chain
+	haveSets, wantSets         map[string]*ruleset.Set
+	haveCounters, wantCounters map[string]ruleset.Counter
+	haveLimits, wantLimits     map[string]ruleset.LimitObject
+
+	// redefined are the names that stay, but must be removed and added; rules that refer to them too.
+	redefined map[objectID]bool
+	edits     map[string]*chainEdit
+}
+
+func byName[T any](list []T, name func(T) string) map[string]T {
+	m := make(map[string]T, len(list))
+	for _, x := range list {
+		m[name(x)] = x
+	}
+	return m
+}
+
+func (d *differ) index(have, want *ruleset.Ruleset) {
+	chain := func(c *ruleset.Chain) string { return c.Name }
+	set := func(s *ruleset.Set) string { return s.Name }
+	counter := func(c ruleset.Counter) string { return c.Name }
+	limit := func(l ruleset.LimitObject) string { return l.Name }
+	d.haveChains, d.wantChains = byName(have.Chains, chain), byName(want.Chains, chain)
+	d.haveSets, d.wantSets = byName(have.Sets, set), byName(want.Sets, set)
+	d.haveCounters, d.wantCounters = byName(have.Counters, counter), byName(want.Counters, counter)
+	d.haveLimits, d.wantLimits = byName(have.Limits, limit), byName(want.Limits, limit)
+	for name, h := range d.haveChains {
+		if w := d.wantChains[name]; w != nil && !sameHook(h.Hook, w.Hook) {
+			d.redefined[objectID{kindChain, name}] = true
+		}
+	}
+	for name, h := range d.haveSets {
+		if w := d.wantSets[name]; w != nil && !sameSet(h, w) {
+			d.redefined[objectID{kindSet, name}] = true
+		}
+	}
+	for name, h := range d.haveLimits {
+		if w, ok := d.wantLimits[name]; ok && h.Rate != w.Rate {
+			d.redefined[objectID{kindLimit, name}] = true
+		}
+	}
+	d.edits = make(map[string]*chainEdit, len(want.Chains))
+	for name, w := range d.wantChains {
+		h := d.haveChains[name]
+		if h == nil || d.redefined[objectID{kindChain, name}] {
+			h = &ruleset.Chain{}
+		}
+		d.edits[name] = d.chainEdit(h.Rules, w.Rules)
+	}
+}
+
+// sameHook tells whether a chain can stay where it stands: its policy can be changed.
+func sameHook(a, b *ruleset.Hook) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Point == b.Point && a.Priority == b.Priority
+}
+
+// sameSet tells whether a set can stay. What it holds and says of itself does not count.
+func sameSet(a, b *ruleset.Set) bool {
+	return a.V6 == b.V6 && setFlags(a) == setFlags(b) && a.Timeout == b.Timeout && setSize(a) == setSize(b)
+}
+
+// gone tells whether something that is there must be removed.
+func gone[T any](d *differ, kind objectKind, name string, want map[string]T) bool {
+	_, stays := want[name]
+	return !stays || d.redefined[objectID{kind, name}]
+}
+
+// fresh tells whether something that is wanted must be added.
+func fresh[T any](d *differ, kind objectKind, name string, have map[string]T) bool {
+	_, there := have[name]
+	return !there || d.redefined[objectID{kind, name}]
+}
+
+func (d *differ) removeRules(have *ruleset.Ruleset) {
+	for _, h := range have.Chains {
+		edit := d.edits[h.Name]
+		switch {
+		case len(h.Rules) == 0:
+		case gone(d, kindChain, h.Name, d.wantChains) || edit.flush:
+			d.add(flushChain{h.Name, len(h.Rules)})
+		default:
+			for i, r := range h.Rules {
+				if !edit.kept[i] {
+					d.add(delRule{h.Name, i, r})
+				}
+			}
+			if edit.byHandle {
+				d.needHandles(h.Name, len(h.Rules))
+			}
+		}
+	}
+}
+
+func (d *differ) removeChains(have *ruleset.Ruleset) {
+	for _, h := range have.Chains {
+		if gone(d, kindChain, h.Name, d.wantChains) {
+			d.add(delChain{h.Name})
+		}
+	}
+}
+
+func (d *differ) removeObjects(have *ruleset.Ruleset) {
+	for _, h := range have.Sets {
+		if gone(d, kindSet, h.Name, d.wantSets) {
+			d.add(delSet{h.Name})
+		}
+	}
+	for _, h := range have.Counters {
+		if gone(d, kindCounter, h.Name, d.wantCounters) {
+			d.add(delCounter{h.Name})
+		}
+	}
+	for _, h := range have.Limits {
+		if gone(d, kindLimit, h.Name, d.wantLimits) {
+			d.add(delLimit{h.Name})
+		}
+	}
+}
+
+func (d *differ) addObjects(want *ruleset.Ruleset) {
+	for _, w := range want.Sets {
+		if fresh(d, kindSet, w.Name, d.haveSets) {
+			d.add(addSet{w})
+			if !w.Dynamic {
+				d.edit(w, false, w.Elems4.Ranges(), w.Elems6.Ranges())
+			}
+			continue
+		}
+		if !w.Dynamic {
+			d.setContent(d.haveSets[w.Name], w)
+		}
+	}
+	for _, w := range want.Counters {
+		if fresh(d, kindCounter, w.Name, d.haveCounters) {
+			d.add(addCounter{w})
+		}
+	}
+	for _, w := range want.Limits {
+		if fresh(d, kindLimit, w.Name, d.haveLimits) {
+			d.add(addLimit{w})
+		}
+	}
+}
+
+// edit adds an editSet where there is something to edit.
+func (d *differ) edit(s *ruleset.Set, del bool, v4 []addrset.Range[addrset.U32], v6 []addrset.Range[addrset.U128]) {
+	if len(v4)+len(v6) > 0 {
+		d.add(editSet{s, del, v4, v6})
+	}
+}
+
+// setContent changes what a set that stays holds. The kernel knows ranges, not addresses: one that is cut goes, and its rest
+// comes.
+func (d *differ) setContent(have, want *ruleset.Set) {
+	if d.unread[want.Name] {
+		d.add(emptySet{want.Name})
+		d.edit(want, false, want.Elems4.Ranges(), want.Elems6.Ranges())
+		return
+	}
+	if !want.Interval {
+		d.edit(want, true, have.Elems4.Minus(want.Elems4).Ranges(), have.Elems6.Minus(want.Elems6).Ranges())
+		d.edit(want, false, want.Elems4.Minus(have.Elems4).Ranges(), want.Elems6.Minus(have.Elems6).Ranges())
+		return
+	}
+	old4, new4 := changed(have.Elems4.Ranges(), want.Elems4.Ranges())
+	old6, new6 := changed(have.Elems6.Ranges(), want.Elems6.Ranges())
+	d.edit(want, true, old4, old6)
+	d.edit(want, false, new4, new6)
+}
+
+// changed compares two sorted lists of ranges: those only in the one, and only in the other.
+func changed[K addrset.Key[K]](have, want []addrset.Range[K]) (removed, added []addrset.Range[K]) {
+	for len(have) > 0 && len(want) > 0 {
+		h, w := have[0], want[0]
+		if h == w {
+			have, want = have[1:], want[1:]
+			continue
+		}
+		if c := h.Lo.Compare(w.Lo); c <= 0 {
+			removed, have = append(removed, h), have[1:]
+			if c == 0 {
+				added, want = append(added, w), want[1:]
+			}
+			continue
+		}
+		added, want = append(added, w), want[1:]
+	}
+	return append(removed, have...), append(added, want...)
+}
+
+func (d *differ) addChains(want *ruleset.Ruleset) {
+	for _, w := range want.Chains {
+		if fresh(d, kindChain, w.Name, d.haveChains) {
+			d.add(addChain{w})
+		} else if h := d.haveChains[w.Name]; w.Hook != nil && w.Hook.Drop != h.Hook.Drop {
+			d.add(setPolicy{w})
+		}
+	}
+}
+
+func (d *differ) addRules(want *ruleset.Ruleset) {
+	for _, w := range want.Chains {
+		edit := d.edits[w.Name]
+		for i, r := range w.Rules {
+			if edit.flush || edit.match[i] < 0 {
+				d.add(addRule{w.Name, r, edit.before[i]})
+			}
+		}
+	}
+}
+
+// chainEdit is how a chain's rules become others.
+type chainEdit struct {
+	flush    bool         // all old rules go, all new ones come
+	kept     map[int]bool // old rules that stay
+	match    []int        // of each new rule the old one that it is, -1 for none
+	before   []int        // of each new rule the next old one that stays, -1 where it comes at the end
+	byHandle bool         // old rules must be told apart
+}
+
+// smallChain is up to how many rules a chain is rewritten, rather than edited with handles that must be asked for.
+const smallChain = 8
+
+// chainEdit keeps as many rules as can stay in order. Of rules that are alike the first is taken for the first.
+func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
+	e := &chainEdit{kept: make(map[int]bool), match: make([]int, len(want))}
+	places := make(map[string][]int, len(have))
+	for i, r := range have {
+		if k := d.key(r); k != "" {
+			places[k] = append(places[k], i)
+		}
+	}
+	for i, r := range want {
+		e.match[i] = -1
+		if k := d.key(r); k != "" && len(places[k]) > 0 {
+			e.match[i], places[k] = places[k][0], places[k][1:]
+		}
+	}
+	inOrder(e.match)
+	keepsState := false
+	for _, m := range e.match {
+		if m >= 0 {
+			e.kept[m] = true
+			keepsState = keepsState || stateful(have[m])
+		}
+	}
+	if len(e.kept) == len(have) && len(e.kept) == len(want) {
+		return e
+	}
+	e.before = make([]int, len(want))
+	if e.flush = len(e.kept) == 0 || len(have) <= smallChain && !keepsState; e.flush {
+		for i := range e.before {
+			e.before[i] = -1
+		}
+		return e
+	}
+	next := -1
+	for i, m := range slices.Backward(e.match) {
+		e.before[i] = next
+		if m >= 0 {
+			next = m
+		}
+	}
+	// Rules that only come at the end need no handle of an old one.
+	appended := len(e.kept) == len(have) && !slices.Contains(e.match[:len(have)], -1)
+	e.byHandle = !appended
+	return e
+}
+
+// key is the rule's, unless it refers to something that is made anew: then it must be, too.
+func (d *differ) key(r *ruleset.Rule) string {
+	if len(d.redefined) > 0 {
+		anew := false
+		references(r, func(kind objectKind, name string) { anew = anew || d.redefined[objectID{kind, name}] })
+		if anew {
+			return ""
+		}
+	}
+	return ruleKey(r)
+}
+
+// inOrder sets to -1 whatever does not belong to a longest rising subsequence of the numbers that are not -1.
+func inOrder(match []int) {
+	tails := make([]int, 0, len(match)) // by length less one: where the lowest end of such a subsequence is
+	prev := make([]int, len(match))
+	for i, m := range match {
+		if m < 0 {
+			continue
+		}
+		n, _ := slices.BinarySearchFunc(tails, m, func(at, m int) int { return match[at] - m })
+		prev[i] = -1
+		if n > 0 {
+			prev[i] = tails[n-1]
+		}
+		if n == len(tails) {
+			tails = append(tails, i)
+		} else {
+			tails[n] = i
+		}
+	}
+	keep := make(map[int]bool, len(tails))
+	if len(tails) > 0 {
+		for i := tails[len(tails)-1]; i >= 0; i = prev[i] {
+			keep[i] = true
+		}
+	}
+	for i := range match {
+		if !keep[i] {
+			match[i] = -1
+		}
+	}
+}

@@ -1,0 +1,280 @@
+package kernel
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// socket is a NETLINK_NETFILTER socket. Its requests are answered before a send returns, except for dumps, whose parts are
+// made while they are read: a batch therefore never has to be waited for.
+type socket struct {
+	fd      int
+	port    uint32 // netlink's address of the socket, unique within the network namespace
+	seq     uint32
+	timeout time.Duration
+	sndbuf  int // what the send buffer was last set to hold
+	buf     []byte
+}
+
+const (
+	// A batch that is refused is answered message by message; the answers must fit.
+	receiveBuffer = 16 << 20
+	// The largest part of a dump that the kernel makes is 32 KiB.
+	readBuffer = 128 << 10
+	// dumpAttempts bounds how often a dump that changes disturbed is begun anew.
+	dumpAttempts = 50
+)
+
+// errInterrupted tells that a dump is a mixture of two states.
+var errInterrupted = errors.New("the dump was interrupted by changes")
+
+func openSocket(timeout time.Duration) (*socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, fmt.Errorf("open a netfilter socket: %w", os.NewSyscallError("socket", err))
+	}
+	s := &socket{fd: fd, timeout: timeout, buf: make([]byte, readBuffer)}
+	if err := s.setUp(); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("open a netfilter socket: %w", err)
+	}
+	return s, nil
+}
+
+func (s *socket) setUp() error {
+	if err := unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return os.NewSyscallError("bind", err)
+	}
+	name, err := unix.Getsockname(s.fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	if nl, ok := name.(*unix.SockaddrNetlink); ok {
+		s.port = nl.Pid
+	}
+	// Both are a comfort: texts with errors, and errors without a copy of the message.
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	return nil
+}
+
+func (s *socket) close() error { return unix.Close(s.fd) }
+
+// nextSeq is a sequence number that was not used before, never 0.
+func (s *socket) nextSeq() uint32 {
+	s.seq++
+	if s.seq == 0 {
+		s.seq++
+	}
+	return s.seq
+}
+
+// send sends one datagram, however large.
+func (s *socket) send(b []byte) error {
+	// The kernel wants room for the datagram and its own bookkeeping.
+	if need := len(b) + len(b)/8 + 4096; need > s.sndbuf {
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, need); err != nil {
+			// Without CAP_NET_ADMIN in the initial user namespace: as much as the system allows.
+			_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, need)
+		}
+		s.sndbuf = need
+	}
+	for {
+		err := unix.Sendto(s.fd, b, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		switch err {
+		case nil:
+			return nil
+		case unix.EINTR:
+			continue
+		case unix.EMSGSIZE:
+			return fmt.Errorf("send %d bytes to nf_tables: %w (the socket buffer may not be enlarged here: that needs CAP_NET_ADMIN in the initial user namespace, or a larger net.core.wmem_max)", len(b), err)
+		}
+		return fmt.Errorf("send to nf_tables: %w", err)
+	}
+}
+
+// message is one answer of the kernel. Body is without the netlink and the nfnetlink header; it is overwritten by the next
+// receive.
+type message struct {
+	typ  uint16 // of nf_tables, or a control type of netlink
+	seq  uint32
+	intr bool // part of a dump that is a mixture of two states
+	body []byte
+	err  *kernelError // of an NLMSG_ERROR: nil error number for an acknowledgement
+}
+
+// kernelError is the content of an NLMSG_ERROR.
+type kernelError struct {
+	errno  unix.Errno
+	text   string
+	offset uint32
+}
+
+// receive reads what is there, calling each for every message. It waits until the deadline if wait is set, else it returns
+// unix.EAGAIN where there is nothing.
+func (s *socket) receive(ctx context.Context, wait bool, each func(message) error) error {
+	deadline := time.Now().Add(s.timeout)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	for {
+		if err := ctx.Err(); err != nil && wait {
+			return err
+		}
+		n, _, err := unix.Recvfrom(s.fd, s.buf, unix.MSG_DONTWAIT)
+		switch {
+		case err == nil:
+			return split(s.buf[:n], each)
+		case err == unix.EINTR:
+			continue
+		case err != unix.EAGAIN || !wait:
+			return err
+		}
+		left := time.Until(deadline)
+		if left <= 0 {
+			return fmt.Errorf("read from nf_tables: %w", os.ErrDeadlineExceeded)
+		}
+		// In slices, so that a cancelled context is noticed.
+		fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
+		if _, err := unix.Poll(fds, int(min(left, 100*time.Millisecond)/time.Millisecond)+1); err != nil && err != unix.EINTR {
+			return os.NewSyscallError("poll", err)
+		}
+	}
+}
+
+// split takes a datagram apart.
+func split(b []byte, each func(message) error) error {
+	for len(b) >= unix.NLMSG_HDRLEN {
+		n := int(binary.NativeEndian.Uint32(b))
+		if n < unix.NLMSG_HDRLEN || n > len(b) {
+			return errors.New("read from nf_tables: a message is cut short")
+		}
+		flags := binary.NativeEndian.Uint16(b[6:])
+		m := message{
+			typ:  binary.NativeEndian.Uint16(b[4:]),
+			seq:  binary.NativeEndian.Uint32(b[8:]),
+			intr: flags&unix.NLM_F_DUMP_INTR != 0,
+		}
+		body := b[unix.NLMSG_HDRLEN:n]
+		switch {
+		case m.typ == unix.NLMSG_ERROR || m.typ == unix.NLMSG_DONE:
+			m.err = parseError(body, flags)
+		case len(body) >= nfgenLen:
+			m.body = body[nfgenLen:]
+		}
+		if err := each(m); err != nil {
+			return err
+		}
+		b = b[min(align(n), len(b)):]
+	}
+	return nil
+}
+
+// parseError reads the body of an NLMSG_ERROR, or of an NLMSG_DONE, which begins with an error number too.
+func parseError(body []byte, flags uint16) *kernelError {
+	e := new(kernelError)
+	if len(body) < 4 {
+		return e
+	}
+	if v := int32(binary.NativeEndian.Uint32(body)); v < 0 {
+		e.errno = unix.Errno(-v)
+	}
+	if flags&unix.NLM_F_ACK_TLVS == 0 || len(body) < 4+unix.NLMSG_HDRLEN {
+		return e
+	}
+	rest := body[4:]
+	skip := unix.NLMSG_HDRLEN
+	if flags&unix.NLM_F_CAPPED == 0 {
+		skip = align(int(binary.NativeEndian.Uint32(rest)))
+	}
+	for a := range attrs(rest[min(skip, len(rest)):]) {
+		switch a.typ {
+		case unix.NLMSGERR_ATTR_MSG:
+			e.text = a.str()
+		case unix.NLMSGERR_ATTR_OFFS:
+			if len(a.data) == 4 {
+				e.offset = binary.NativeEndian.Uint32(a.data)
+			}
+		}
+	}
+	return e
+}
+
+// drain forgets answers that an earlier call left unread.
+func (s *socket) drain() {
+	for {
+		err := s.receive(context.Background(), false, func(message) error { return nil })
+		if err != nil && err != unix.ENOBUFS {
+			return
+		}
+	}
+}
+
+// request sends one question and calls each for every message of its answer, until the answer is complete. An error of the
+// kernel is returned as unix.Errno. A dump that was interrupted by changes is asked for again, after again was called: what
+// each was given until then does not count.
+func (s *socket) request(ctx context.Context, typ uint16, dump bool, fill func(*builder), again func(), each func(message) error) error {
+	for attempt := 0; ; attempt++ {
+		err := s.requestOnce(ctx, typ, dump, fill, each)
+		if !errors.Is(err, errInterrupted) || attempt == dumpAttempts {
+			return err
+		}
+		again()
+	}
+}
+
+func (s *socket) requestOnce(ctx context.Context, typ uint16, dump bool, fill func(*builder), each func(message) error) error {
+	s.drain()
+	var b builder
+	seq := s.nextSeq()
+	flags := uint16(unix.NLM_F_REQUEST)
+	if dump {
+		flags |= unix.NLM_F_DUMP
+	}
+	at := b.begin(nftType(typ), flags, seq, unix.NFPROTO_INET, 0)
+	if fill != nil {
+		fill(&b)
+	}
+	b.end(at)
+	if err := s.send(b.buf); err != nil {
+		return err
+	}
+	done, interrupted := false, false
+	for !done {
+		err := s.receive(ctx, true, func(m message) error {
+			if m.seq != seq || done {
+				return nil
+			}
+			interrupted = interrupted || m.intr
+			if m.err != nil {
+				done = true
+				if m.err.errno == unix.EINTR {
+					interrupted = true
+				} else if m.err.errno != 0 {
+					return m.err.errno
+				}
+				return nil
+			}
+			if !dump {
+				done = true
+			}
+			return each(m)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if interrupted {
+		return errInterrupted
+	}
+	return nil
+}
