@@ -106,6 +106,9 @@ func (pr *prover) prove(r *Result) {
 		return
 	}
 	pkt := pr.space.Packet(t.List, &found)
+	if t.Time != 0 {
+		pkt.Time = t.Time
+	}
 	d := pr.policy.With(t.Given).Decide(&pkt)
 	if agrees(t, d) { // the boxes and Decide read a rule differently: neither answer is safe
 		r.fail(TestUndecided, "the proof contradicts itself at %s", pkt)

@@ -13,8 +13,9 @@ import (
 // names is interface names by number: of all the names there are, one for each way in which the patterns of a space
 // can match. The first is the empty one, of a packet without such an interface.
 type names struct {
-	list []string // sorted
-	sets map[policy.Pattern]Set
+	list  []string    // sorted
+	plain addrset.U32 // the name that only * matches, 0 where there is none
+	sets  map[policy.Pattern]Set
 }
 
 // longestName is the length of the longest interface name, IFNAMSIZ without the final zero.
@@ -41,9 +42,14 @@ func newNames(patterns []policy.Pattern) names {
 		})
 	}
 	var found []string
+	plain := ""
 	for _, prefix := range prefixes {
-		if name, ok := freeName(prefix, taken); ok {
+		name, ok := freeName(prefix, taken)
+		if ok {
 			found = append(found, name)
+		}
+		if prefix == "" {
+			plain = name
 		}
 	}
 	for _, name := range found {
@@ -54,13 +60,17 @@ func newNames(patterns []policy.Pattern) names {
 		n.list = append(n.list, name)
 	}
 	slices.Sort(n.list)
+	if plain != "" {
+		i, _ := slices.BinarySearch(n.list, plain)
+		n.plain = addrset.U32(i)
+	}
 	return n
 }
 
 // freeName is a name with a prefix that nothing has taken. It need not look further than one more character and a
 // number: each pattern takes away one name or one beginning.
 func freeName(prefix string, taken func(name, own string) bool) (string, bool) {
-	candidates := []string{prefix}
+	var candidates []string
 	if prefix == "" {
 		candidates = []string{"eth0", "eth1", "net0"}
 	}
@@ -73,7 +83,7 @@ func freeName(prefix string, taken func(name, own string) bool) (string, bool) {
 			candidates = append(candidates, prefix+letters[i:i+1]+letters[j:j+1])
 		}
 	}
-	for _, name := range candidates {
+	for _, name := range append(candidates, prefix) {
 		if name != "" && len(name) <= longestName && !taken(name, prefix) {
 			return name, true
 		}

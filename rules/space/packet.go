@@ -41,7 +41,7 @@ func (s *Space) Packet(dir policy.Dir, b *Box) policy.Packet {
 		p.Socket = true
 		p.UID, p.GID = uint32(pick(b.sets[UID], 1000)), uint32(pick(b.sets[GID], 1000))
 	}
-	if i := pick(b.sets[Time], addrset.U32(len(s.times))); i > 0 {
+	if i := pick(b.sets[Time], 0); i > 0 {
 		p.Time = s.times[i-1]
 	}
 	return p
@@ -73,13 +73,7 @@ func pickAddr(a addrset.Addrs, six bool, wishes ...string) netip.Addr {
 }
 
 func (s *Space) name(set Set) string {
-	for i, name := range s.names.list {
-		if name != policy.Loopback && set.Contains(addrset.U32(i)) {
-			return name
-		}
-	}
-	k, _ := set.Min()
-	return s.names.list[k]
+	return s.names.list[pick(set, s.names.plain)]
 }
 
 func (s *Space) mark(set Set) uint32 {
