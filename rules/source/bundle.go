@@ -3,7 +3,6 @@ package source
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"hash"
 	"io/fs"
 	"maps"
@@ -47,7 +46,7 @@ func (b *Bundle) ReadFile(name string, limit int64) ([]byte, error) {
 	case !ok:
 		return nil, &fs.PathError{Op: "read", Path: name, Err: fs.ErrNotExist}
 	case c.Failure != nil:
-		return nil, &fs.PathError{Op: "read", Path: name, Err: c.Failure}
+		return nil, c.Failure.err()
 	case int64(len(c.Data)) > limit:
 		return nil, &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
 	}
@@ -58,7 +57,7 @@ func (b *Bundle) ReadFile(name string, limit int64) ([]byte, error) {
 func (b *Bundle) Glob(pattern string) ([]string, error) {
 	m := b.Globs[pattern]
 	if m.Failure != nil {
-		return nil, &fs.PathError{Op: "glob", Path: pattern, Err: m.Failure}
+		return nil, m.Failure.err()
 	}
 	return slices.Clone(m.Names), nil
 }
@@ -70,7 +69,7 @@ func (b *Bundle) Canonical(name string) (string, error) {
 	case !ok:
 		return "", &fs.PathError{Op: "resolve", Path: name, Err: fs.ErrNotExist}
 	case id.Failure != nil:
-		return "", &fs.PathError{Op: "resolve", Path: name, Err: id.Failure}
+		return "", id.Failure.err()
 	}
 	return id.Canonical, nil
 }
@@ -155,10 +154,4 @@ func (b *Bundle) Watched() Watched {
 func (b *Bundle) Text(name string) ([]byte, bool) {
 	c, ok := b.Files[name]
 	return c.Data, ok && c.Failure == nil
-}
-
-// MarshalJSON writes the bundle; the same record gives the same bytes.
-func (b *Bundle) MarshalJSON() ([]byte, error) {
-	type plain Bundle // encoding/json sorts the keys of maps
-	return json.Marshal((*plain)(b))
 }

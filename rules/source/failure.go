@@ -6,9 +6,12 @@ import (
 	"path"
 )
 
-// Failure is an error that was recorded: its text, and what errors.Is finds in it.
+// Failure is an error that was recorded: its text, what errors.Is finds in it, and the parts of its fs.PathError
+// where it was one.
 type Failure struct {
 	Kind FailureKind `json:"kind,omitempty"`
+	Op   string      `json:"op,omitempty"`
+	Path string      `json:"path,omitempty"`
 	Text string      `json:"text"`
 }
 
@@ -24,7 +27,7 @@ const (
 	BadPattern FailureKind = "bad-pattern" // path.ErrBadPattern
 )
 
-// kind is the error that a kind of failure stands for.
+// err is the error that a kind of failure stands for.
 func (k FailureKind) err() error {
 	switch k {
 	case Missing:
@@ -41,7 +44,7 @@ func (k FailureKind) err() error {
 	return nil
 }
 
-// failureOf records an error, nil where there is none. The path is left out: who replays the failure knows it.
+// failureOf records an error, nil where there is none.
 func failureOf(err error) *Failure {
 	if err == nil {
 		return nil
@@ -54,17 +57,28 @@ func failureOf(err error) *Failure {
 		}
 	}
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
-		err = pe.Err
+		f.Op, f.Path, err = pe.Op, pe.Path, pe.Err
 	}
 	f.Text = err.Error()
 	return f
 }
 
-// Error is the text of the error that was recorded.
-func (f *Failure) Error() string { return f.Text }
+// err is the error as it was.
+func (f *Failure) err() error {
+	if f.Op == "" && f.Path == "" {
+		return (*replayed)(f)
+	}
+	return &fs.PathError{Op: f.Op, Path: f.Path, Err: (*replayed)(f)}
+}
+
+// is tells whether a failure is of a kind; none is of any.
+func (f *Failure) is(k FailureKind) bool { return f != nil && f.Kind == k }
+
+// replayed is a Failure as an error.
+type replayed Failure
+
+// Error is the text that was recorded.
+func (r *replayed) Error() string { return r.Text }
 
 // Unwrap is what errors.Is finds.
-func (f *Failure) Unwrap() error { return f.Kind.err() }
-
-// is tells whether a failure is of the kind of err; no failure is of any.
-func (f *Failure) is(err error) bool { return f != nil && f.Kind.err() == err }
+func (r *replayed) Unwrap() error { return r.Kind.err() }

@@ -20,7 +20,7 @@ func NewRecorder(from FS) *Recorder {
 
 // ReadFile reads a file, or hands out what was read of it before.
 func (r *Recorder) ReadFile(name string, limit int64) ([]byte, error) {
-	if c, ok := r.record.Files[name]; !ok || c.Failure.is(ErrTooLarge) {
+	if c, ok := r.record.Files[name]; !ok || c.Failure.is(TooLarge) {
 		data, err := r.from.ReadFile(name, limit)
 		r.record.Files[name] = Content{Data: data, Failure: failureOf(err)}
 		return data, err
