@@ -21,11 +21,12 @@ type Seeded struct {
 
 // SeedConnections tells conntrack about every connection that a socket of this namespace has: TCP connections that
 // are past their handshake and connected UDP sockets. It is for the first rule set of a host that tracked nothing:
-// without it the next packet of a peer is new to conntrack, or invalid, and a connection on which the host only receives dies.
+// without it the next packet of a peer is new to conntrack, or invalid, and a connection on which the host only receives
+// dies. CAP_NET_ADMIN is needed.
 //
-// Connections on whose packets the kernel agrees afterwards are left alone, so it may run again at any time. Unconnected
-// UDP sockets have no peer to write down. A connection that can't be entered is counted and does not stop the rest;
-// the error is about the first of them, or about a listing that failed.
+// What conntrack knows already is left alone, so it may run again at any time. Unconnected UDP sockets have no peer to
+// write down. A connection that can't be entered is counted and does not stop the rest; the error is about the first of
+// them, or about a listing that failed.
 func (h *Host) SeedConnections(ctx context.Context) (Seeded, error) {
 	flows, err := h.flows()
 	var s Seeded
