@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ringwall/daemon/enforce"
+	"ringwall/netfilter/host"
 )
 
 // ErrNoDaemon tells that no daemon listens on the socket. Whoever then finds the kernel's table owned meets a daemon
@@ -37,7 +38,7 @@ const maxAnswer = 256 << 20
 // not for the caller, and a *NamespaceError where the daemon serves another network namespace than that of the
 // calling thread.
 func Dial(ctx context.Context, socket string) (*Client, error) {
-	here, err := Namespace()
+	here, err := host.CurrentNamespace()
 	if err != nil {
 		return nil, err
 	}

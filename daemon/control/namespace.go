@@ -1,20 +1,6 @@
 package control
 
-import (
-	"fmt"
-
-	"golang.org/x/sys/unix"
-)
-
-// Namespace is the identity of the calling thread's network namespace: the same for two threads exactly where they
-// are in the same one.
-func Namespace() (string, error) {
-	var st unix.Stat_t
-	if err := unix.Stat("/proc/thread-self/ns/net", &st); err != nil {
-		return "", fmt.Errorf("network namespace of this process: %w", err)
-	}
-	return fmt.Sprintf("net:%d:%d", st.Dev, st.Ino), nil
-}
+import "fmt"
 
 // NamespaceError tells that the daemon behind the socket serves another network namespace than the caller's: sockets
 // are found by path, across namespaces.

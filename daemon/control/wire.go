@@ -2,12 +2,13 @@
 package control
 
 import (
-	"encoding/json"
 	"net/netip"
 	"time"
 
 	"ringwall/daemon/enforce"
+	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
+	"ringwall/rules/source"
 )
 
 // Version is the version of the protocol. Both sides send it as the header Ringwall-Control, and refuse another.
@@ -15,18 +16,17 @@ const Version = "1"
 
 // Hello is the daemon's introduction.
 type Hello struct {
-	Control   string `json:"control"` // protocol version
-	Build     string `json:"build"`   // the daemon's version
-	PID       int    `json:"pid"`
-	Namespace string `json:"namespace"` // identity of the daemon's network namespace
+	Build     string         `json:"build"` // the daemon's version
+	PID       int            `json:"pid"`
+	Namespace host.Namespace `json:"namespace"` // the network namespace that it serves
 }
 
 // PolicyRequest hands a policy over: its contents, not a path.
 type PolicyRequest struct {
-	Entry  string          `json:"entry"`
-	Bundle json.RawMessage `json:"bundle"` // a source.Bundle
-	Strict bool            `json:"strict,omitempty"`
-	NFT    bool            `json:"nft,omitempty"` // dry-run: with the compiled table
+	Entry  string         `json:"entry"`
+	Bundle *source.Bundle `json:"bundle"`
+	Strict bool           `json:"strict,omitempty"`
+	NFT    bool           `json:"nft,omitempty"` // dry-run: with the compiled table
 }
 
 // Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().

@@ -1,16 +1,23 @@
 package enforce
 
 import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
+
+	"ringwall/daemon/store"
+	"ringwall/netfilter/kernel"
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
 )
 
-// Ban is one entry of a dynamic set.
-type Ban struct {
-	Set    string       `json:"set"`
-	Prefix netip.Prefix `json:"prefix"`
-	Until  time.Time    `json:"until,omitzero"` // zero for ever
-}
+// Ban is one entry of a dynamic set, as it was asked for.
+type Ban = store.Ban
 
 // BanRequest asks for entries in a dynamic set.
 type BanRequest struct {
@@ -18,7 +25,7 @@ type BanRequest struct {
 	// called "banned".
 	Set      string         `json:"set,omitempty"`
 	Prefixes []netip.Prefix `json:"prefixes"`
-	// For is how long; 0 for as long as the set's timeout says, Forever without end.
+	// For is how long, in nanoseconds; 0 for as long as the set's timeout says, Forever without end.
 	For time.Duration `json:"for,omitempty"`
 }
 
@@ -30,5 +37,298 @@ type BanReport struct {
 	Set     string   `json:"set"`
 	Bans    []Ban    `json:"bans,omitempty"`    // as they hold now
 	Removed int      `json:"removed,omitempty"` // how many prefixes an unban took anything from
-	Notes   []string `json:"notes,omitempty"`   // "10.0.0.5 is a failsafe address: the ban is without effect on tcp/22"
+	Notes   []string `json:"notes,omitempty"`   // "10.0.0.5 is a failsafe address: …"
+}
+
+// Ban adds to a dynamic set, in the kernel and in the state directory. A ban that is there already is made longer,
+// never shorter.
+func (e *Enforcer) Ban(ctx context.Context, req BanRequest) (*BanReport, error) {
+	set, err := e.dynamic(req.Set)
+	if err != nil {
+		return nil, err
+	}
+	if e.lock == nil {
+		return nil, ErrReadOnly
+	}
+	if req.For < 0 && req.For != Forever {
+		return nil, fmt.Errorf("a ban of %s: the time must not be negative", req.For)
+	}
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	now := e.opt.Now()
+	until := time.Time{}
+	switch {
+	case req.For > 0:
+		until = now.Add(req.For)
+	case req.For == 0 && set.Dynamic.Timeout > 0:
+		until = now.Add(time.Duration(set.Dynamic.Timeout) * time.Second)
+	}
+	r := &BanReport{Set: set.Name}
+	bans := current(e.bans, now)
+	for _, p := range req.Prefixes {
+		b := Ban{Set: set.Name, Prefix: canonical(p), Until: until}
+		if i := slices.IndexFunc(bans, func(o Ban) bool { return o.Set == b.Set && o.Prefix == b.Prefix }); i < 0 {
+			bans = append(bans, b)
+		} else if later(bans[i].Until, b.Until) {
+			b = bans[i]
+			r.Notes = append(r.Notes, fmt.Sprintf("%s is banned for longer already, which holds", text(b.Prefix)))
+		} else {
+			bans[i] = b
+		}
+		r.Bans = append(r.Bans, b)
+		r.Notes = append(r.Notes, e.withoutEffect(b.Prefix)...)
+	}
+	before := e.bans
+	if err := e.saveBans(bans); err != nil {
+		return nil, err
+	}
+	if err := e.addBans(ctx, r.Bans, now); err != nil {
+		return nil, restored(err, e.saveBans(before))
+	}
+	return r, nil
+}
+
+// Unban takes addresses out of a dynamic set. Of a larger prefix that holds one, the rest stays banned. The set is
+// found as with Ban.
+func (e *Enforcer) Unban(ctx context.Context, name string, prefixes []netip.Prefix) (*BanReport, error) {
+	set, err := e.dynamic(name)
+	if err != nil {
+		return nil, err
+	}
+	if e.lock == nil {
+		return nil, ErrReadOnly
+	}
+	if err := e.ready(ctx); err != nil {
+		return nil, err
+	}
+	r := &BanReport{Set: set.Name}
+	var gone [2][]netip.Prefix // by family
+	bans := current(e.bans, e.opt.Now())
+	for _, p := range prefixes {
+		p = canonical(p)
+		gone[family(p)] = append(gone[family(p)], p)
+		left, hit := without(bans, set.Name, p)
+		if hit {
+			r.Removed++
+		} else {
+			r.Notes = append(r.Notes, fmt.Sprintf("%s is not banned", text(p)))
+		}
+		bans = left
+	}
+	// The kernel first: what a crash leaves between the two stays banned.
+	for six, list := range gone {
+		if len(list) == 0 {
+			continue
+		}
+		if _, err := e.conn.DelElements(ctx, dynamicSet(set.Name, six == 1), list); err != nil {
+			return nil, fmt.Errorf("unban in %s: %w", set.Name, err)
+		}
+	}
+	return r, e.saveBans(bans)
+}
+
+// Bans lists what the dynamic sets hold: one, or all where name is empty.
+func (e *Enforcer) Bans(ctx context.Context, name string) ([]Ban, error) {
+	if name != "" {
+		if _, err := e.dynamic(name); err != nil {
+			return nil, err
+		}
+	}
+	if e.running.Candidate == nil {
+		return nil, ErrNothingKnown
+	}
+	var out []Ban
+	for _, b := range current(e.bans, e.opt.Now()) {
+		set := e.running.Policy.Sets[b.Set]
+		if set != nil && set.Dynamic != nil && (name == "" || name == b.Set) {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+// dynamic finds a dynamic set of the running policy.
+func (e *Enforcer) dynamic(name string) (*policy.Set, error) {
+	if e.running.Candidate == nil {
+		return nil, ErrNothingKnown
+	}
+	all := e.running.Policy.Sets
+	var names []string
+	for _, n := range slices.Sorted(maps.Keys(all)) {
+		if all[n].Dynamic != nil {
+			names = append(names, n)
+		}
+	}
+	switch {
+	case slices.Contains(names, name):
+		return all[name], nil
+	case len(names) == 0:
+		return nil, fmt.Errorf("the enforced policy %s has no dynamic set: add one, such as `sets: {%s: {dynamic: true}}` and `block: [%s]`", e.running.Entry, DefaultSet, DefaultSet)
+	case name != "" && all[name] != nil:
+		return nil, fmt.Errorf("set %s of %s is not dynamic; those that are: %s", name, e.running.Entry, strings.Join(names, ", "))
+	case name != "":
+		return nil, fmt.Errorf("no set %s in %s; its dynamic sets: %s", name, e.running.Entry, strings.Join(names, ", "))
+	case len(names) == 1:
+		return all[names[0]], nil
+	case slices.Contains(names, DefaultSet):
+		return all[DefaultSet], nil
+	}
+	return nil, fmt.Errorf("%s has several dynamic sets, and none is called %s: name one of %s", e.running.Entry, DefaultSet, strings.Join(names, ", "))
+}
+
+// DefaultSet is the dynamic set that a ban goes into where a policy has several.
+const DefaultSet = "banned"
+
+// ready sees to it that the sets of the running policy are in the kernel.
+func (e *Enforcer) ready(ctx context.Context) error {
+	intact, err := e.Intact(ctx)
+	if err != nil {
+		return err
+	}
+	if !intact {
+		return fmt.Errorf("%s is not what the kernel enforces at the moment: apply it first", e.running.Entry)
+	}
+	return e.placeBans(ctx, false)
+}
+
+// placeBans puts all bans into the kernel's sets, with what remains of their time: once, and again where sets were made.
+func (e *Enforcer) placeBans(ctx context.Context, made bool) error {
+	if e.placed && !made {
+		return nil
+	}
+	now := e.opt.Now()
+	var known []Ban
+	for _, b := range current(e.bans, now) {
+		if set := e.running.Policy.Sets[b.Set]; set != nil && set.Dynamic != nil {
+			known = append(known, b)
+		}
+	}
+	if err := e.addBans(ctx, known, now); err != nil {
+		return err
+	}
+	e.placed = true
+	return nil
+}
+
+// addBans adds to the kernel's sets, which must be there.
+func (e *Enforcer) addBans(ctx context.Context, bans []Ban, now time.Time) error {
+	sets := map[string][]kernel.Element{}
+	for _, b := range bans {
+		el := kernel.Element{Prefix: b.Prefix}
+		if !b.Until.IsZero() {
+			el.Timeout = b.Until.Sub(now)
+		}
+		name := dynamicSet(b.Set, family(b.Prefix) == 1)
+		sets[name] = append(sets[name], el)
+	}
+	for _, name := range slices.Sorted(maps.Keys(sets)) {
+		if err := e.conn.AddElements(ctx, name, sets[name]); err != nil {
+			return fmt.Errorf("ban in %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// saveBans stores the bans.
+func (e *Enforcer) saveBans(bans []Ban) error {
+	sortBans(bans)
+	if err := e.dir.SaveBans(bans); err != nil {
+		return err
+	}
+	e.bans = bans
+	return nil
+}
+
+// withoutEffect tells what a ban does not do, since failsafe comes before it.
+func (e *Enforcer) withoutEffect(p netip.Prefix) (notes []string) {
+	banned := addrset.OfPrefix(p)
+	for _, f := range e.running.Policy.Failsafe {
+		for _, term := range f.From.Terms {
+			if !term.Static.Intersect(banned).IsEmpty() {
+				notes = append(notes, fmt.Sprintf("%s is, or holds, a failsafe address: the ban is without effect on %s from there (%s)", text(p), f.Text, f.At.Short()))
+				break
+			}
+		}
+	}
+	return notes
+}
+
+// current is a copy of the bans that have not ended.
+func current(bans []Ban, now time.Time) []Ban {
+	out := make([]Ban, 0, len(bans)+1)
+	for _, b := range bans {
+		if b.Until.IsZero() || b.Until.After(now) {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// without takes a prefix out of one set's bans, splitting larger ones, and tells whether there was any of it.
+func without(bans []Ban, set string, p netip.Prefix) (left []Ban, hit bool) {
+	gone := addrset.OfPrefix(p)
+	for _, b := range bans {
+		if b.Set != set || !b.Prefix.Overlaps(p) {
+			left = append(left, b)
+			continue
+		}
+		hit = true
+		rest := addrset.OfPrefix(b.Prefix).Minus(gone)
+		for _, q := range append(prefixes(rest.V4), prefixes(rest.V6)...) {
+			left = append(left, Ban{Set: b.Set, Prefix: q, Until: b.Until})
+		}
+	}
+	return left, hit
+}
+
+// prefixes is the shortest list of prefixes that holds exactly a set.
+func prefixes[K addrset.Address[K]](s addrset.Set[K]) (out []netip.Prefix) {
+	for _, r := range s.Ranges() {
+		out = append(out, addrset.Prefixes(r)...)
+	}
+	return out
+}
+
+func sortBans(bans []Ban) {
+	slices.SortFunc(bans, func(a, b Ban) int {
+		return cmp.Or(cmp.Compare(a.Set, b.Set), a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
+	})
+}
+
+// later tells whether a ban's end a is later than b; zero is never.
+func later(a, b time.Time) bool {
+	return !b.IsZero() && (a.IsZero() || a.After(b))
+}
+
+// family is 0 for IPv4 and 1 for IPv6.
+func family(p netip.Prefix) int {
+	if p.Addr().Is6() {
+		return 1
+	}
+	return 0
+}
+
+// canonical is the prefix without host bits, an IPv4 address in its own form.
+func canonical(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p.Masked()
+}
+
+// text is a prefix as people write it: a single address without its length.
+func text(p netip.Prefix) string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.String()
+}
+
+// restored joins an error with that of undoing what led to it.
+func restored(err, undo error) error {
+	if undo != nil {
+		return fmt.Errorf("%w (and the stored bans could not be put back: %v)", err, undo)
+	}
+	return err
 }

@@ -1,8 +1,11 @@
 package enforce
 
 import (
-	"encoding/json"
+	"fmt"
 
+	"ringwall/daemon/watch"
+	"ringwall/netfilter/host"
+	"ringwall/rules/check"
 	"ringwall/rules/diag"
 	"ringwall/rules/policy"
 	"ringwall/rules/source"
@@ -10,11 +13,11 @@ import (
 
 // Candidate is a policy that was read, and everything found about it: what `check` prints and Apply enforces.
 type Candidate struct {
-	Entry  string          // the entry file, as it was named
-	Policy *policy.Policy  // nil exactly where Diags has errors of the policy's own making
-	Diags  diag.List       // parse errors, lints, failed tests; sorted
-	Bundle json.RawMessage // source.Bundle: all that was read, failures included
-	Digest string          // of the bundle
+	Entry  string         // the entry file, as it was named
+	Policy *policy.Policy // nil where the text has errors
+	Diags  diag.List      // mistakes, lints and failed tests, by place
+	Bundle *source.Bundle // all that was read or looked for, failures included
+	Digest string         // of the bundle: the same for two candidates that were read from the same contents
 }
 
 // LoadOptions is what a load needs from outside.
@@ -26,11 +29,78 @@ type LoadOptions struct {
 	Trusted bool
 }
 
-// OK tells whether the candidate may be enforced.
-func (c *Candidate) OK() bool { return c.Policy != nil && !c.Diags.HasErrors() }
+// LoadOptions is how a policy is loaded that this Enforcer is to enforce: with the accounts of this host.
+func (e *Enforcer) LoadOptions() LoadOptions {
+	return LoadOptions{Options: policy.Options{User: host.User, Group: host.Group, Now: e.opt.Now().Unix()}}
+}
+
+// trusted is LoadOptions for what was proved when it was stored.
+func (e *Enforcer) trusted() LoadOptions {
+	opt := e.LoadOptions()
+	opt.Trusted = true
+	return opt
+}
 
 // Load reads a policy, lints it and proves its tests. What is wrong with it is in the candidate's Diags.
 func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
-	p, diags := policy.Load(fsys, entry, opt.Options)
-	return &Candidate{Entry: entry, Policy: p, Diags: diags}
+	rec := source.NewRecorder(fsys)
+	c := &Candidate{Entry: entry}
+	c.Policy, c.Diags = policy.Load(rec, entry, opt.Options)
+	c.Bundle = rec.Bundle()
+	c.Digest = c.Bundle.Digest()
+	if c.Policy != nil && !opt.Trusted {
+		c.Diags = append(c.Diags, check.TestDiagnostics(check.Tests(c.Policy))...)
+		c.Diags = append(c.Diags, check.Lint(c.Policy, opt.Now)...)
+	}
+	if opt.Strict {
+		for i := range c.Diags {
+			c.Diags[i].Severity = diag.Error
+		}
+	}
+	c.Diags.Sort()
+	return c
+}
+
+// Replay loads a policy again from a bundle, without its files.
+func Replay(entry string, b *source.Bundle, opt LoadOptions) (*Candidate, error) {
+	if b == nil {
+		return nil, fmt.Errorf("policy %s comes without its contents", entry)
+	}
+	return Load(b, entry, opt), nil
+}
+
+// Paths is what to watch for changes of the candidate.
+func (c *Candidate) Paths() watch.Paths {
+	w := c.Bundle.Watched()
+	return watch.Paths{Files: w.Files, Globs: w.Globs}
+}
+
+// OK tells whether the candidate may be enforced.
+func (c *Candidate) OK() bool { return c.Policy != nil && !c.Diags.HasErrors() }
+
+// Problem is the first error in one line, with how many follow; empty where the candidate is OK.
+func (c *Candidate) Problem() string {
+	var first string
+	more := -1
+	for _, d := range c.Diags {
+		if d.Severity == diag.Error {
+			if more++; more == 0 {
+				first = d.String()
+			}
+		}
+	}
+	if more > 0 {
+		return fmt.Sprintf("%s (and %d more)", first, more)
+	}
+	return first
+}
+
+// Rules is how many rules are enabled.
+func (c *Candidate) Rules() (n int) {
+	if c.Policy != nil {
+		for _, list := range c.Policy.Lists {
+			n += len(list)
+		}
+	}
+	return n
 }

@@ -1,74 +1,149 @@
 // Package enforce takes a policy from its text to the kernel: load, prove, compile, compare, commit, store.
 //
-// The daemon and the one-shot verbs use it alike. Be aware: everything that opens a netlink socket, Open and the first
-// Apply, must run on a thread of the network namespace that is to be enforced.
+// The daemon and the one-shot verbs use it alike. Be aware: a network namespace belongs to a thread, and an Enforcer
+// serves the one of the thread that called Open.
 package enforce
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
-	"net/netip"
 	"time"
 
+	"ringwall/daemon/store"
+	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
+	"ringwall/netfilter/ruleset"
 )
 
 // Options is how an Enforcer is made.
 type Options struct {
-	State    string           // directory of the last good policy and the bans; made where missing
+	State    string           // directory of the last good policy and the bans
+	ReadOnly bool             // never writes: takes no lock, and does without the kernel where that refuses
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for DefaultLogGroup
+	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Kernel   kernel.Options   // the zero Options is right for production
-	Now      func() time.Time // nil for time.Now
+	Now      func() time.Time // nil stands for time.Now
 	Log      *slog.Logger     // nil for none
+	Who      string           // who applies, for the record: a user, or "ringwall run"
 }
 
 // DefaultLogGroup is the nflog group that rules log to.
 const DefaultLogGroup = 1913
 
-// ErrNothingKnown tells that no policy has been enforced yet, by this process or one before it.
-var ErrNothingKnown = errors.New("no policy has been applied yet")
+// ErrNothingKnown tells that no policy is enforced, as far as this process and the state directory know.
+var ErrNothingKnown = errors.New("no policy is enforced")
+
+// ErrReadOnly tells that an Enforcer made to read was asked to write.
+var ErrReadOnly = errors.New("opened for reading only")
 
 // Enforcer enforces one policy at a time in one network namespace. It is not safe for concurrent use: one loop serves it.
 type Enforcer struct {
-	opt Options
+	opt     Options
+	dir     store.Dir
+	lock    *store.Lock  // nil where ReadOnly
+	conn    *kernel.Conn // nil where the kernel refused and ReadOnly
+	refusal error        // why conn is nil
+	host    *host.Host
+
+	running Running
+	bans    []Ban // of the state directory, sorted; those that have ended may be among them
+	placed  bool  // the bans have been put into the kernel's sets by this Enforcer
+	stored  bool  // running is what the state directory holds as last good
 }
 
-// Open makes an Enforcer. It waits for a moment where another process holds the state directory, and fails with
-// an error that names it where that lasts.
-func Open(ctx context.Context, opt Options) (*Enforcer, error) { return &Enforcer{opt: opt}, nil }
+// Running is the policy that is enforced, as far as this process knows. Policy is nil where it knows of none.
+type Running struct {
+	*Candidate
+	Source  Source
+	Applied time.Time
+	rules   *ruleset.Ruleset // what the kernel was given; nil before this process has planned or applied it
+}
+
+// Open makes an Enforcer for the network namespace of the calling thread. It waits for another process that holds the
+// state directory; where that goes on the error is a *store.HeldError, which names it.
+func Open(ctx context.Context, opt Options) (e *Enforcer, err error) {
+	if opt.LogGroup == 0 {
+		opt.LogGroup = DefaultLogGroup
+	}
+	if opt.Wait == 0 {
+		opt.Wait = 5 * time.Second
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	e = &Enforcer{opt: opt, dir: store.At(opt.State)}
+	defer func() {
+		if err != nil {
+			e.Close()
+		}
+	}()
+	if e.host, err = host.Open(); err != nil {
+		return nil, fmt.Errorf("host: %w", err)
+	}
+	if !opt.ReadOnly {
+		if err := e.dir.Create(); err != nil {
+			return nil, err
+		}
+		wait, cancel := context.WithTimeout(ctx, opt.Wait)
+		defer cancel()
+		if e.lock, err = e.dir.Lock(wait); err != nil {
+			return nil, err
+		}
+	}
+	if e.conn, err = kernel.Dial(opt.Kernel); err != nil {
+		if !opt.ReadOnly {
+			return nil, fmt.Errorf("nf_tables: %w", err)
+		}
+		e.conn, e.refusal = nil, err
+	}
+	e.recall()
+	return e, nil
+}
 
 // Close gives the kernel's socket and the state directory back. The rules stay in place.
-func (e *Enforcer) Close() error { return nil }
-
-// DryRun does all that Apply would, up to the kernel's validation without commit.
-func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report, error) {
-	return &Report{}, nil
+func (e *Enforcer) Close() error {
+	var errs []error
+	if e.conn != nil {
+		errs = append(errs, e.conn.Close())
+	}
+	if e.host != nil {
+		errs = append(errs, e.host.Close())
+	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Unlock())
+	}
+	return errors.Join(errs...)
 }
 
-// Apply enforces a candidate that is OK. The report of one that is not says why, without an error.
-func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Report, error) {
-	return &Report{}, nil
+// Running is the policy that was enforced last, by this process or the one before it.
+func (e *Enforcer) Running() Running { return e.running }
+
+// Features is what the kernel can do, false where it can't be asked.
+func (e *Enforcer) Features() (f kernel.Features, ok bool) {
+	if e.conn == nil {
+		return f, false
+	}
+	return e.conn.Features(), true
 }
 
-// ApplyStored enforces the last good policy or, where there is none that can be used, the emergency policy.
-func (e *Enforcer) ApplyStored(ctx context.Context) (*Report, error) { return &Report{}, nil }
-
-// TakeDown removes the table: nothing is judged any more.
-func (e *Enforcer) TakeDown(ctx context.Context) error { return nil }
-
-// Show is the enforced policy with its counters.
-func (e *Enforcer) Show(ctx context.Context) (*Page, error) { return &Page{}, nil }
-
-// Ban adds to a dynamic set, in the kernel and in the state directory.
-func (e *Enforcer) Ban(ctx context.Context, req BanRequest) (*BanReport, error) {
-	return &BanReport{}, nil
+// recall reads the state directory. Nothing there is needed to go on: what can't be read is logged, and is as if it
+// had never been.
+func (e *Enforcer) recall() {
+	last, err := e.lastGood()
+	switch {
+	case err == nil:
+		e.running, e.stored = last, true
+	case !errors.Is(err, fs.ErrNotExist):
+		e.opt.Log.Warn("the last good policy can't be used", "error", err)
+	}
+	if e.bans, err = e.dir.Bans(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.opt.Log.Warn("the stored bans can't be used", "error", err)
+	}
+	sortBans(e.bans)
 }
-
-// Unban takes addresses out of a dynamic set. The set is found as with Ban.
-func (e *Enforcer) Unban(ctx context.Context, set string, prefixes []netip.Prefix) (*BanReport, error) {
-	return &BanReport{}, nil
-}
-
-// Bans lists what the dynamic sets hold: all of them, or one.
-func (e *Enforcer) Bans(ctx context.Context, set string) ([]Ban, error) { return nil, nil }

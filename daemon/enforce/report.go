@@ -1,6 +1,10 @@
 package enforce
 
 import (
+	"errors"
+	"syscall"
+
+	"ringwall/netfilter/kernel"
 	"ringwall/rules/diag"
 )
 
@@ -24,6 +28,8 @@ type Report struct {
 
 	// Notes says what the user should know and no diagnostic tells: "not validated by the kernel: …".
 	Notes []string `json:"notes,omitempty"`
+
+	made bool // the change made sets, or the whole table
 }
 
 // Refused tells whether the policy has errors and was not, or would not be, applied.
@@ -34,6 +40,28 @@ func (r *Report) Pending() bool { return len(r.Changes) > 0 || r.Kernel != "" }
 
 // note adds to Notes.
 func (r *Report) note(text string) { r.Notes = append(r.Notes, text) }
+
+// setChange notes what is done to the kernel's table.
+func (r *Report) setChange(c *kernel.Change) {
+	if c.Empty() {
+		return
+	}
+	r.Kernel = c.String()
+	r.made = c.Counts().Replace || c.Counts().SetsAdded > 0
+}
+
+// unvalidated notes that the kernel has not checked the change, where that is for want of privileges; any other
+// error it hands back.
+func (r *Report) unvalidated(err error) error {
+	if !errors.Is(err, syscall.EPERM) && !errors.Is(err, syscall.EACCES) {
+		return err
+	}
+	if owned := (*kernel.OwnedError)(nil); errors.As(err, &owned) {
+		return err
+	}
+	r.note("not validated by the kernel, which takes root (CAP_NET_ADMIN): " + err.Error())
+	return nil
+}
 
 // Change is one difference between the policy that is enforced and another, at the level of the policy.
 type Change struct {

@@ -1,0 +1,197 @@
+// Package daemon keeps a policy enforced while the machine runs.
+//
+// One loop serves everything: changed files, SIGHUP, clients and foreign changes to the table. So nothing is ever
+// applied twice at once, and what the loop knows needs no locks. Be aware: a network namespace belongs to a thread,
+// and Run serves the one of the thread that called it.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync"
+	"time"
+
+	"ringwall/daemon/control"
+	"ringwall/daemon/droplog"
+	"ringwall/daemon/enforce"
+	"ringwall/daemon/watch"
+	"ringwall/netfilter/host"
+	"ringwall/netfilter/kernel"
+)
+
+// Config is how a daemon is run. Policy, State and Socket must be set; the rest is right for production where zero.
+type Config struct {
+	Policy string // entry file
+	State  string // state directory
+	Socket string // control socket
+
+	Build    string           // version of the program
+	LogGroup uint16           // nflog group of the rules' logs; 0 stands for enforce.DefaultLogGroup
+	Hangup   <-chan os.Signal // each signal reloads; nil for none
+	Log      *slog.Logger     // nil for none
+	Tick     time.Duration    // how often the table is looked at; 0 stands for half a second
+	Watch    watch.Options
+	Kernel   kernel.Options
+	Now      func() time.Time   // nil stands for time.Now
+	Notify   func(state string) // tells the service manager, as sd_notify(3) has it; nil for none
+}
+
+// daemon is one Run. All but calls, stopped and origins is the loop's alone.
+type daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	enf     *enforce.Enforcer
+	watch   *watch.Watcher
+	hello   control.Hello
+	started time.Time
+
+	calls   chan func()   // what clients want done, by the loop
+	stopped chan struct{} // closed when the loop has ended
+
+	digest  string         // of the files when they were last looked at
+	reload  control.Reload // what came of that
+	again   time.Time      // when a reload that the machine failed is tried again; zero for never
+	notes   []string       // about what is enforced
+	heals   uint64
+	guard   guard
+	drops   *droplog.Reader // nil where the log group can't be read
+	origins origins
+}
+
+// Run enforces the policy until ctx ends, which is no error, and leaves the rules in place. Where the policy's files
+// are broken it enforces the last good policy, and where there is none the emergency policy. An error means that
+// nothing can be enforced, or that another daemon has the socket or the state directory.
+func Run(ctx context.Context, cfg Config) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	d := &daemon{cfg: cfg, calls: make(chan func()), stopped: make(chan struct{})}
+	d.fill()
+	server, err := control.Listen(cfg.Socket, host.Group, d.log)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	defer d.close()
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+
+	tasks, stop := context.WithCancel(ctx)
+	failed := make(chan error, 2)
+	var wg sync.WaitGroup
+	wg.Go(func() { failed <- server.Serve(d) })
+	if d.drops != nil {
+		wg.Go(func() { d.readDrops(tasks) })
+	}
+	err = d.loop(ctx, failed)
+	d.cfg.Notify("STOPPING=1")
+	close(d.stopped)
+	stop()
+	err = errors.Join(err, server.Close())
+	wg.Wait()
+	return err
+}
+
+// fill puts what is right for production in the place of what the configuration leaves out.
+func (d *daemon) fill() {
+	c := &d.cfg
+	if c.LogGroup == 0 {
+		c.LogGroup = enforce.DefaultLogGroup
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Tick == 0 {
+		c.Tick = 500 * time.Millisecond
+	}
+	if c.Notify == nil {
+		c.Notify = func(string) {}
+	}
+	c.Watch.Log = c.Log
+	d.log, d.started = c.Log, c.Now()
+}
+
+// open takes hold of the kernel, the state directory and the files' directories.
+func (d *daemon) open(ctx context.Context) (err error) {
+	ns, err := host.CurrentNamespace()
+	if err != nil {
+		return err
+	}
+	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
+	d.enf, err = enforce.Open(ctx, enforce.Options{
+		State: d.cfg.State, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run",
+	})
+	if err != nil {
+		return err
+	}
+	if d.watch, err = watch.New(d.cfg.Watch); err != nil {
+		d.enf.Close()
+		return err
+	}
+	d.openDrops()
+	return nil
+}
+
+// close gives back what open took.
+func (d *daemon) close() {
+	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
+		d.log.Warn("close", "error", err)
+	}
+}
+
+// start enforces what there is to enforce, and tells the service manager once it is.
+func (d *daemon) start(ctx context.Context) error {
+	if !d.readFiles(ctx) {
+		d.log.Error("the policy's files are not enforced", "policy", d.cfg.Policy, "error", d.reload.Error)
+		r, err := d.enf.ApplyStored(ctx)
+		if err != nil && !r.Applied {
+			return fmt.Errorf("nothing can be enforced: %s; and %w", d.reload.Error, err)
+		}
+		d.settled(r, err)
+	}
+	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
+	return nil
+}
+
+// loop does one thing at a time until ctx ends.
+func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
+	tick := time.NewTicker(d.cfg.Tick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case <-d.watch.Changes():
+			d.filesChanged(ctx)
+		case <-d.cfg.Hangup:
+			d.log.Info("SIGHUP: reload")
+			d.reloadFiles(ctx)
+		case call := <-d.calls:
+			call()
+		case <-tick.C:
+			d.keep(ctx)
+		}
+	}
+}
+
+// keep looks after what time and others change: the kernel's table, a reload that failed for no fault of the policy.
+func (d *daemon) keep(ctx context.Context) {
+	d.cfg.Notify("WATCHDOG=1")
+	if !d.again.IsZero() && d.cfg.Now().After(d.again) {
+		d.reloadFiles(ctx)
+	}
+	d.guard.look(ctx, d)
+}

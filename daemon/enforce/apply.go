@@ -1,0 +1,257 @@
+package enforce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"ringwall/daemon/store"
+	"ringwall/netfilter/compile"
+	"ringwall/netfilter/kernel"
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/source"
+)
+
+// DryRun does all that Apply would, up to the kernel's validation without commit. Where the kernel will not validate,
+// for want of privileges, the report's notes say so; that it objects to the change is an error.
+func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report, error) {
+	r := e.report(c)
+	if !c.OK() {
+		return r, nil
+	}
+	want, err := e.compile(c)
+	if err != nil {
+		return r, err
+	}
+	if nft {
+		var text strings.Builder
+		if err := want.WriteNFT(&text); err != nil {
+			return r, fmt.Errorf("print the table: %w", err)
+		}
+		r.NFT = text.String()
+	}
+	if e.conn == nil {
+		return r, r.unvalidated(e.refusal)
+	}
+	change, err := e.conn.Plan(ctx, want)
+	if err != nil {
+		return r, r.unvalidated(err)
+	}
+	r.setChange(change)
+	r.KernelLines = change.Lines()
+	if err := e.conn.Validate(ctx, change); err != nil {
+		return r, r.unvalidated(err)
+	}
+	r.Validated = true
+	return r, nil
+}
+
+// Apply enforces a candidate in one transaction and stores it as the last good one. The report of a candidate that is
+// not OK says why, and nothing is done. Where the error is not nil the policy that was enforced before still is,
+// unless the report says Applied: then something after the commit failed.
+func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Report, error) {
+	r := e.report(c)
+	if !c.OK() {
+		return r, nil
+	}
+	if e.lock == nil {
+		return r, ErrReadOnly
+	}
+	want, err := e.compile(c)
+	if err != nil {
+		return r, err
+	}
+	if err := e.commit(ctx, want, r); err != nil {
+		return r, err
+	}
+	same := e.stored && e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from
+	at := e.running.Applied
+	if at.IsZero() || !same || r.Kernel != "" {
+		at = e.opt.Now()
+	}
+	e.running = Running{Candidate: c, Source: from, Applied: at, rules: want}
+	r.Applied, r.Source = true, from
+	if err := e.placeBans(ctx, r.made); err != nil {
+		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
+	}
+	if same || from != Files && from != Socket {
+		return r, nil
+	}
+	e.stored = false
+	if err := e.store(); err != nil {
+		return r, fmt.Errorf("enforced, but not stored for the next boot: %w", err)
+	}
+	e.stored = true
+	return r, nil
+}
+
+// Repair puts the table back where someone changed it, and tells what had to be done; empty for nothing.
+func (e *Enforcer) Repair(ctx context.Context) (string, error) {
+	if e.running.rules == nil || e.lock == nil {
+		return "", nil
+	}
+	r := &Report{}
+	if err := e.commit(ctx, e.running.rules, r); err != nil {
+		return "", err
+	}
+	return r.Kernel, e.placeBans(ctx, r.made)
+}
+
+// Intact tells whether the kernel's table is that of the running policy; false with an error where it can't be told.
+func (e *Enforcer) Intact(ctx context.Context) (bool, error) {
+	switch {
+	case e.conn == nil:
+		return false, e.refusal
+	case e.running.Candidate == nil:
+		return false, nil
+	case e.running.rules == nil:
+		want, err := e.compile(e.running.Candidate)
+		if err != nil {
+			return false, err
+		}
+		e.running.rules = want
+	}
+	change, err := e.conn.Plan(ctx, e.running.rules)
+	if err != nil {
+		return false, err
+	}
+	return change.Empty(), nil
+}
+
+// TakeDown removes the table: nothing is judged any more, until the next Apply. The stored policy stays, so that a
+// reboot brings it back.
+func (e *Enforcer) TakeDown(ctx context.Context) error {
+	if e.lock == nil {
+		return ErrReadOnly
+	}
+	if err := e.conn.DeleteTable(ctx); err != nil {
+		return fmt.Errorf("remove the table: %w", err)
+	}
+	e.running = Running{Source: Opened, Applied: e.opt.Now()}
+	e.placed, e.stored = false, false
+	return nil
+}
+
+// compile turns a candidate into what the kernel shall hold, and has it shown equal to the policy before the kernel
+// hears a word: an error of the compiler costs a reload, never a hole.
+func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) {
+	opt := compile.Options{LogGroup: e.opt.LogGroup}
+	if f, ok := e.Features(); ok {
+		opt.NoLabels = !f.Labels
+	}
+	want, err := compile.Compile(c.Policy, opt)
+	if err != nil {
+		return nil, fmt.Errorf("compile %s: %w", c.Entry, err)
+	}
+	return want, nil
+}
+
+// commit makes the kernel's table be want. Where the whole table is made, conntrack learns first of the connections
+// that live, so that none dies as unknown; and once more after it, for those that opened meanwhile.
+func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report) error {
+	change, err := e.conn.Plan(ctx, want)
+	if err != nil {
+		return err
+	}
+	if change.Empty() {
+		r.Validated = true
+		return nil
+	}
+	anew := change.Counts().Replace
+	if anew {
+		e.seed(ctx, r)
+	}
+	if change, err = e.conn.Apply(ctx, want); err != nil {
+		return err
+	}
+	r.Validated = true
+	r.setChange(change)
+	if anew {
+		e.seed(ctx, nil)
+	}
+	return nil
+}
+
+// seed tells conntrack of the host's connections. That it can't is worth a note, and no reason to stay open.
+func (e *Enforcer) seed(ctx context.Context, r *Report) {
+	if _, err := e.host.SeedConnections(ctx); err != nil && r != nil {
+		r.note("connections that are open now may be cut: " + err.Error())
+	}
+}
+
+// store keeps the running policy for the next boot, with the emergency policy that goes with it.
+func (e *Enforcer) store() error {
+	c := e.running.Candidate
+	bundle, err := json.Marshal(c.Bundle)
+	if err != nil {
+		return fmt.Errorf("bundle of %s: %w", c.Entry, err)
+	}
+	err = e.dir.SaveLastGood(store.LastGood{
+		Entry: c.Entry, Digest: c.Digest, Source: string(e.running.Source), Who: e.opt.Who, Applied: e.running.Applied, Bundle: bundle,
+	})
+	if err != nil {
+		return err
+	}
+	// A failsafe that was known once is not forgotten because a later policy has none.
+	if _, err := e.dir.Emergency(); err == nil && len(c.Policy.Failsafe) == 0 {
+		return nil
+	}
+	return e.dir.SaveEmergency(emergencyText(c.Policy))
+}
+
+// ApplyStored enforces the last good policy or, where there is none that can be used, the emergency policy. The
+// report's Source says which, and its notes why.
+func (e *Enforcer) ApplyStored(ctx context.Context) (*Report, error) {
+	last, err := e.lastGood()
+	if err == nil {
+		var r *Report
+		if r, err = e.Apply(ctx, last.Candidate, LastGood); err == nil || r.Applied {
+			return r, err
+		}
+		if owned := (*kernel.OwnedError)(nil); errors.As(err, &owned) {
+			return r, err // whatever is tried next would meet the same owner
+		}
+	}
+	why := "the last good policy can't be used: " + err.Error()
+	if errors.Is(err, fs.ErrNotExist) {
+		why = "no policy has been applied yet"
+	}
+	e.opt.Log.Error("emergency policy", "why", why)
+	c, err := e.emergency()
+	if err != nil {
+		return &Report{Notes: []string{why}}, err
+	}
+	r, err := e.Apply(ctx, c, Emergency)
+	r.note("emergency policy: " + why)
+	return r, err
+}
+
+// lastGood loads the policy of the state directory. It was proved when it was stored.
+func (e *Enforcer) lastGood() (Running, error) {
+	last, err := e.dir.LastGood()
+	if err != nil {
+		return Running{}, err
+	}
+	bundle := &source.Bundle{}
+	if err := json.Unmarshal(last.Bundle, bundle); err != nil {
+		return Running{}, fmt.Errorf("last good policy: %w", err)
+	}
+	c := Load(bundle, last.Entry, e.trusted())
+	if !c.OK() {
+		return Running{}, fmt.Errorf("last good policy: %s", c.Problem())
+	}
+	return Running{Candidate: c, Source: Source(last.Source), Applied: last.Applied}, nil
+}
+
+// report begins the report of a candidate.
+func (e *Enforcer) report(c *Candidate) *Report {
+	r := &Report{Policy: c.Entry, Digest: c.Digest, Rules: c.Rules(), Diagnostics: c.Diags}
+	if c.OK() {
+		r.Changes = changes(e.running.Candidate, c)
+		e.noteInterfaces(c.Policy, r)
+	}
+	return r
+}

@@ -1,0 +1,121 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
+	"ringwall/rules/source"
+)
+
+// retryAfter is how long a reload waits that failed by the machine's fault, not the policy's.
+const retryAfter = 5 * time.Second
+
+// load reads the policy's files, and has them watched as they are now.
+func (d *daemon) load() *enforce.Candidate {
+	c := enforce.Load(source.OS{}, d.cfg.Policy, d.enf.LoadOptions())
+	d.watch.Update(c.Paths())
+	return c
+}
+
+// filesChanged enforces the files if they say something else than when they were last looked at, or if what was wrong
+// with them has passed.
+func (d *daemon) filesChanged(ctx context.Context) {
+	c := d.load()
+	if c.Digest == d.digest && (d.reload.OK || !c.OK()) {
+		return
+	}
+	if d.enf.Running().Source == enforce.Opened {
+		d.digest = c.Digest
+		d.log.Warn("the policy's files have changed, but the wall is open: not enforced")
+		return
+	}
+	d.reloading(func() { d.take(ctx, c) })
+}
+
+// reloadFiles enforces the files whatever they say, and brings an open wall back up.
+func (d *daemon) reloadFiles(ctx context.Context) (r *enforce.Report, err error) {
+	d.reloading(func() { r, err = d.take(ctx, d.load()) })
+	return r, err
+}
+
+// readFiles is the first reload, and tells whether it is enforced.
+func (d *daemon) readFiles(ctx context.Context) bool {
+	r, _ := d.take(ctx, d.load())
+	return r.Applied
+}
+
+// reloading tells the service manager of the beginning and the end of a reload.
+func (d *daemon) reloading(f func()) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err == nil {
+		d.cfg.Notify(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
+	}
+	f()
+	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
+}
+
+// take enforces what the files say, and notes what came of it. A broken policy leaves what runs alone.
+func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+	d.digest, d.again = c.Digest, time.Time{}
+	begun := time.Now()
+	r, err := d.enf.Apply(ctx, c, enforce.Files)
+	good, bad := d.reload.Good, d.reload.Bad
+	d.reload = control.Reload{At: d.cfg.Now(), OK: r.Applied, Diagnostics: c.Diags, Good: good, Bad: bad}
+	switch {
+	case r.Applied:
+		d.reload.Good++
+		d.log.Info("enforced", "policy", c.Entry, "rules", r.Rules, "change", or(r.Kernel, "none"), "took", time.Since(begun).Round(time.Millisecond))
+		d.settled(r, err)
+		return r, err
+	case err != nil:
+		d.reload.Error = err.Error()
+		d.again = d.cfg.Now().Add(retryAfter)
+	default:
+		d.reload.Error = c.Problem()
+	}
+	d.reload.Bad++
+	d.log.Error("reload failed; what was enforced stays", "policy", c.Entry, "error", d.reload.Error)
+	for _, diag := range c.Diags {
+		d.log.Warn(diag.String())
+	}
+	return r, err
+}
+
+// settled takes up that another policy is enforced.
+func (d *daemon) settled(r *enforce.Report, err error) {
+	d.notes = r.Notes
+	for _, note := range r.Notes {
+		d.log.Warn(note)
+	}
+	if err != nil {
+		d.notes = append(d.notes, err.Error())
+		d.log.Error(err.Error())
+	}
+	d.origins.set(d.enf.Running().Policy)
+}
+
+// statusLine is what the service manager shows: what is enforced, or why the files are not.
+func (d *daemon) statusLine() string {
+	run := d.enf.Running()
+	if run.Candidate == nil {
+		return "OPEN: the wall was taken down"
+	}
+	line := fmt.Sprintf("enforcing %s (%s), %d rules", run.Entry, run.Source, run.Rules())
+	if !d.reload.OK {
+		line += "; the files are not enforced: " + d.reload.Error
+	}
+	return line
+}
+
+// or is the first of two texts that is not empty.
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
