@@ -27,11 +27,10 @@ type anonymous struct {
 
 func newDecoder() (*decoder, error) {
 	d := &decoder{loads: make(map[string]ruleset.Field), sets: make(map[string]*anonymous)}
-	for i := range fields {
-		f := ruleset.Field(i)
+	for _, f := range ruleset.Fields() {
 		k, ok := fieldOf(f)
 		if !ok {
-			return nil, fmt.Errorf("field %d has no way to be loaded", i)
+			return nil, fmt.Errorf("%s has no way to be loaded", f)
 		}
 		data, err := expr.Marshal(unix.NFPROTO_INET, k.load)
 		if err != nil {
@@ -294,7 +293,7 @@ func (r *ruleDecoder) cmp(x rawExpr) (int, error) {
 		return 2, nil
 	}
 	c := ruleset.Cmp{Field: r.meant(), Mask: r.mask, Op: op, Value: r.kernel.model(value, r.swapped)}
-	if isName(r.field) {
+	if r.field.IsName() {
 		c.Wildcard = len(value) < r.kernel.size
 		c.Value = bytes.TrimRight(value, "\x00")
 	} else if len(value) != r.kernel.size {
@@ -318,13 +317,16 @@ func (r *ruleDecoder) lookup(x rawExpr) error {
 		r.out = append(r.out, ruleset.Lookup{Field: r.meant(), Mask: r.mask, Set: name, Not: not})
 		return nil
 	}
-	if r.mask != nil || r.kernel.host && r.swapped != set.interval {
+	if r.mask != nil || r.kernel.host && r.swapped != set.interval || r.field.IsName() && set.interval {
 		return fmt.Errorf("a lookup in a set without a name of something changed")
 	}
 	var in ruleset.In
 	var vmap ruleset.VMap
 	for _, e := range set.elems {
 		lo := r.kernel.model(e.lo, r.swapped)
+		if r.field.IsName() {
+			lo = bytes.TrimRight(lo, "\x00")
+		}
 		i := ruleset.Interval{Lo: lo, Hi: lo}
 		if set.interval {
 			i.Hi = r.kernel.model(e.hi, r.swapped)

@@ -32,9 +32,6 @@ const (
 	tableOwnerID = 0x7 // NFTA_TABLE_OWNER
 )
 
-// maxComment is the longest comment that nft reads, in bytes.
-const maxComment = 128
-
 // largestAttr is how long an attribute can be: its length has 16 bits.
 const largestAttr = 0xffff
 
@@ -164,8 +161,8 @@ func (b *batch) delObject(op, name string, typ uint32) {
 }
 
 func (b *batch) addSet(s *ruleset.Set) {
-	if len(s.Comment) > maxComment {
-		b.fail(fmt.Errorf("set %s: the comment is longer than %d bytes", s.Name, maxComment))
+	if len(s.Comment) > ruleset.MaxComment {
+		b.fail(fmt.Errorf("set %s: the comment is longer than %d bytes", s.Name, ruleset.MaxComment))
 		return
 	}
 	b.setID++

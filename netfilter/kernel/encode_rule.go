@@ -19,8 +19,8 @@ func (b *batch) addRule(chain string, r *ruleset.Rule, before uint64) {
 	for _, e := range r.Exprs {
 		enc.expr(e)
 	}
-	if enc.err == nil && len(r.Comment) > maxComment {
-		enc.err = fmt.Errorf("the comment is longer than %d bytes", maxComment)
+	if enc.err == nil && len(r.Comment) > ruleset.MaxComment {
+		enc.err = fmt.Errorf("the comment is longer than %d bytes", ruleset.MaxComment)
 	}
 	if enc.err != nil {
 		b.fail(fmt.Errorf("%s: %w", about.object, enc.err))
@@ -137,7 +137,7 @@ func (e *ruleEncoder) expr(x ruleset.Expr) {
 func (e *ruleEncoder) load(f ruleset.Field) (field, bool) {
 	k, ok := fieldOf(f)
 	if !ok {
-		e.failf("field %d is not known", f)
+		e.failf("%s is not known", f)
 		return k, false
 	}
 	e.emit(k.load)
@@ -173,7 +173,7 @@ func (e *ruleEncoder) cmp(c ruleset.Cmp) {
 	if !c.Wildcard {
 		value = f.kernel(value, swap)
 	}
-	if len(value) == 0 || len(value) > f.size || len(value) != f.size && !isName(c.Field) {
+	if len(value) == 0 || len(value) > f.size || len(value) != f.size && !c.Field.IsName() {
 		e.failf("a value of %d bytes for a field of %d", len(c.Value), f.size)
 	}
 	e.emit(&expr.Cmp{Op: expr.CmpOp(c.Op), Register: register, Data: value})
@@ -228,7 +228,8 @@ func (e *ruleEncoder) inOne(f field, i ruleset.Interval, ranged, not bool) {
 // intervals checks and joins the ranges of an anonymous set, and tells whether any is more than one value.
 func (e *ruleEncoder) intervals(f field, elems []ruleset.Interval) (_ []ruleset.Interval, ranged bool) {
 	for _, i := range elems {
-		if len(i.Lo) != f.size && f.typ != typeIfName || len(i.Lo) != len(i.Hi) || len(i.Lo) > f.size {
+		name := f.typ == typeIfName && len(i.Lo) < f.size && bytes.Equal(i.Lo, i.Hi)
+		if !name && (len(i.Lo) != f.size || len(i.Hi) != f.size) {
 			e.failf("a range of %d and %d bytes for a field of %d", len(i.Lo), len(i.Hi), f.size)
 			return nil, false
 		}

@@ -1,19 +1,12 @@
 package kernel
 
 import (
-	"encoding/binary"
-	"fmt"
+	"bytes"
 	"net/netip"
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/addrset"
 )
-
-// be is a number in the model's form.
-func be(size int, v uint64) []byte {
-	b := binary.BigEndian.AppendUint64(nil, v)
-	return b[8-size:]
-}
 
 func ip(s string) []byte { return netip.MustParseAddr(s).AsSlice() }
 
@@ -33,21 +26,15 @@ func set6(prefixes ...string) (s addrset.Set[addrset.U128]) {
 	return s
 }
 
-// sample is a low, a high and a third value of a field, as the model has them; names are padded.
+// sample is three values of a field.
 func sample(f ruleset.Field) (a, b, c []byte) {
-	k, _ := fieldOf(f)
-	if isName(f) {
-		name := func(s string) []byte { return append([]byte(s), make([]byte, 16-len(s))...) }
-		return name("eth0"), name("eth1"), name("wg0")
+	switch {
+	case f.IsName():
+		return []byte("eth0"), []byte("eth1"), []byte("wg0")
+	case f == ruleset.Time:
+		return f.Value(1900000000e9), f.Value(1900000010e9), f.Value(2000000000e9)
 	}
-	return be2(k.size, 2), be2(k.size, 8), be2(k.size, 64)
-}
-
-func be2(size int, v uint64) []byte {
-	if size <= 8 {
-		return be(size, v)
-	}
-	return append(make([]byte, size-8), be(8, v)...)
+	return f.Value(2), f.Value(8), f.Value(64)
 }
 
 // every is a rule set with every expression, and every field in each that can take it.
@@ -78,8 +65,8 @@ func every() *ruleset.Ruleset {
 		rule(),
 	}}
 	var fieldRules []*ruleset.Rule
-	for i := range fields {
-		fieldRules = append(fieldRules, fieldRule(ruleset.Field(i))...)
+	for _, f := range ruleset.Fields() {
+		fieldRules = append(fieldRules, usesOf(f)...)
 	}
 	r.Chains = []*ruleset.Chain{
 		target,
@@ -115,56 +102,50 @@ func needs(f ruleset.Field) []ruleset.Expr {
 	case ruleset.ICMP6Type, ruleset.ICMP6Code:
 		return proto(58)
 	case ruleset.EtherSaddr:
-		return []ruleset.Expr{ruleset.Cmp{Field: ruleset.IIfType, Value: be(2, 1)}}
+		return []ruleset.Expr{ruleset.Cmp{Field: ruleset.IIfType, Value: ruleset.IIfType.Value(1)}}
 	}
 	return nil
 }
 
-// fieldRule is rules that use a field in every way.
-func fieldRule(f ruleset.Field) []*ruleset.Rule {
+// usesOf is rules that use a field in every way.
+func usesOf(f ruleset.Field) []*ruleset.Rule {
 	a, b, c := sample(f)
-	k, _ := fieldOf(f)
+	span := ruleset.Interval{Lo: a, Hi: b}
 	var out []*ruleset.Rule
 	add := func(e ...ruleset.Expr) {
 		out = append(out, &ruleset.Rule{
 			Exprs:   append(append(needs(f), e...), ruleset.Verdict{Kind: ruleset.Return}),
-			Comment: fmt.Sprintf("field %d", f),
+			Comment: f.String(),
 		})
 	}
-	value := a
-	if isName(f) {
-		value = []byte("eth0")
-		add(ruleset.Cmp{Field: f, Value: []byte("wg"), Wildcard: true})
-		add(ruleset.Cmp{Field: f, Op: ruleset.Ne, Value: []byte("wg"), Wildcard: true})
-	} else {
-		for op := ruleset.Lt; op <= ruleset.Ge; op++ {
-			add(ruleset.Cmp{Field: f, Op: op, Value: value})
-		}
-		if k.size > 1 {
-			add(ruleset.Cmp{Field: f, Mask: b, Op: ruleset.Ne, Value: make([]byte, k.size)})
-		}
-	}
-	add(ruleset.Cmp{Field: f, Value: value})
-	add(ruleset.Cmp{Field: f, Op: ruleset.Ne, Value: value})
-	add(ruleset.In{Field: f, Elems: []ruleset.Interval{one(a), one(b)}})
-	add(ruleset.In{Field: f, Not: true, Elems: []ruleset.Interval{one(a), one(c)}})
-	add(ruleset.In{Field: f, Elems: []ruleset.Interval{{Lo: a, Hi: b}, one(c)}})
-	if !isName(f) {
-		add(ruleset.In{Field: f, Elems: []ruleset.Interval{{Lo: a, Hi: b}}})
-		add(ruleset.In{Field: f, Not: true, Elems: []ruleset.Interval{{Lo: a, Hi: b}}})
-		most := make([]byte, k.size)
-		for i := range most {
-			most[i] = 0xff
-		}
-		add(ruleset.In{Field: f, Elems: []ruleset.Interval{{Lo: make([]byte, k.size), Hi: a}, {Lo: c, Hi: most}}})
-	}
-	jump := ruleset.Verdict{Kind: ruleset.Jump, Chain: "in.ssh"}
-	drop := ruleset.Verdict{Kind: ruleset.Drop}
 	vmap := func(e ...ruleset.VMapElem) {
 		out = append(out, &ruleset.Rule{Exprs: append(needs(f), ruleset.VMap{Field: f, Elems: e})})
 	}
+	jump := ruleset.Verdict{Kind: ruleset.Jump, Chain: "in.ssh"}
+	drop := ruleset.Verdict{Kind: ruleset.Drop}
+
+	add(ruleset.Cmp{Field: f, Value: a})
+	add(ruleset.Cmp{Field: f, Op: ruleset.Ne, Value: a})
+	add(ruleset.In{Field: f, Elems: []ruleset.Interval{one(a), one(b)}})
+	add(ruleset.In{Field: f, Not: true, Elems: []ruleset.Interval{one(a), one(c)}})
 	vmap(ruleset.VMapElem{Interval: one(a), Verdict: jump}, ruleset.VMapElem{Interval: one(b), Verdict: drop})
-	vmap(ruleset.VMapElem{Interval: ruleset.Interval{Lo: a, Hi: b}, Verdict: jump}, ruleset.VMapElem{Interval: one(c), Verdict: drop})
+	if f.IsName() {
+		add(ruleset.Cmp{Field: f, Value: []byte("wg"), Wildcard: true})
+		add(ruleset.Cmp{Field: f, Op: ruleset.Ne, Value: []byte("wg"), Wildcard: true})
+		return out
+	}
+	for op := ruleset.Lt; op <= ruleset.Ge; op++ {
+		add(ruleset.Cmp{Field: f, Op: op, Value: a})
+	}
+	if f.Size() > 1 {
+		add(ruleset.Cmp{Field: f, Mask: b, Op: ruleset.Ne, Value: f.Value(0)})
+	}
+	most := bytes.Repeat([]byte{0xff}, f.Size())
+	add(ruleset.In{Field: f, Elems: []ruleset.Interval{span, one(c)}})
+	add(ruleset.In{Field: f, Elems: []ruleset.Interval{span}})
+	add(ruleset.In{Field: f, Not: true, Elems: []ruleset.Interval{span}})
+	add(ruleset.In{Field: f, Elems: []ruleset.Interval{{Lo: f.Value(0), Hi: a}, {Lo: c, Hi: most}}})
+	vmap(ruleset.VMapElem{Interval: span, Verdict: jump}, ruleset.VMapElem{Interval: one(c), Verdict: drop})
 	return out
 }
 

@@ -50,8 +50,10 @@ const (
 // metaTime is NFT_META_TIME_NS, which the libraries do not name.
 const metaTime expr.MetaKey = 30
 
-// fieldOf is the field's entry. ok is false for a field that is not known here.
+// fieldOf is how the kernel knows a field. ok is false for a field that is not known here.
 func fieldOf(f ruleset.Field) (_ field, ok bool) {
+	var typ uint32
+	var load expr.Any
 	meta := func(key expr.MetaKey) expr.Any { return &expr.Meta{Key: key, Register: register} }
 	ct := func(key expr.CtKey) expr.Any { return &expr.Ct{Key: key, Register: register} }
 	payload := func(base expr.PayloadBase, offset, n uint32) expr.Any {
@@ -64,63 +66,60 @@ func fieldOf(f ruleset.Field) (_ field, ok bool) {
 	)
 	switch f {
 	case ruleset.NFProto:
-		return field{1, false, typeNFProto, meta(expr.MetaKeyNFPROTO)}, true
+		typ, load = typeNFProto, meta(expr.MetaKeyNFPROTO)
 	case ruleset.L4Proto:
-		return field{1, false, typeInetProto, meta(expr.MetaKeyL4PROTO)}, true
+		typ, load = typeInetProto, meta(expr.MetaKeyL4PROTO)
 	case ruleset.IIfName:
-		return field{16, false, typeIfName, meta(expr.MetaKeyIIFNAME)}, true
+		typ, load = typeIfName, meta(expr.MetaKeyIIFNAME)
 	case ruleset.OIfName:
-		return field{16, false, typeIfName, meta(expr.MetaKeyOIFNAME)}, true
+		typ, load = typeIfName, meta(expr.MetaKeyOIFNAME)
 	case ruleset.MetaMark:
-		return field{4, true, typeMark, meta(expr.MetaKeyMARK)}, true
+		typ, load = typeMark, meta(expr.MetaKeyMARK)
 	case ruleset.SkUID:
-		return field{4, true, typeUID, meta(expr.MetaKeySKUID)}, true
+		typ, load = typeUID, meta(expr.MetaKeySKUID)
 	case ruleset.SkGID:
-		return field{4, true, typeGID, meta(expr.MetaKeySKGID)}, true
+		typ, load = typeGID, meta(expr.MetaKeySKGID)
 	case ruleset.Time:
-		return field{8, true, typeTime, meta(metaTime)}, true
+		typ, load = typeTime, meta(metaTime)
 	case ruleset.Saddr4:
-		return field{4, false, typeIPv4, payload(network, 12, 4)}, true
+		typ, load = typeIPv4, payload(network, 12, 4)
 	case ruleset.Daddr4:
-		return field{4, false, typeIPv4, payload(network, 16, 4)}, true
+		typ, load = typeIPv4, payload(network, 16, 4)
 	case ruleset.Saddr6:
-		return field{16, false, typeIPv6, payload(network, 8, 16)}, true
+		typ, load = typeIPv6, payload(network, 8, 16)
 	case ruleset.Daddr6:
-		return field{16, false, typeIPv6, payload(network, 24, 16)}, true
+		typ, load = typeIPv6, payload(network, 24, 16)
 	case ruleset.HopLimit:
-		return field{1, false, typeInteger, payload(network, 7, 1)}, true
+		typ, load = typeInteger, payload(network, 7, 1)
 	case ruleset.Sport:
-		return field{2, false, typeService, payload(transport, 0, 2)}, true
+		typ, load = typeService, payload(transport, 0, 2)
 	case ruleset.Dport:
-		return field{2, false, typeService, payload(transport, 2, 2)}, true
+		typ, load = typeService, payload(transport, 2, 2)
 	case ruleset.ICMPType:
-		return field{1, false, typeICMPType, payload(transport, 0, 1)}, true
+		typ, load = typeICMPType, payload(transport, 0, 1)
 	case ruleset.ICMPCode:
-		return field{1, false, typeICMPCode, payload(transport, 1, 1)}, true
+		typ, load = typeICMPCode, payload(transport, 1, 1)
 	case ruleset.ICMP6Type:
-		return field{1, false, typeICMP6Type, payload(transport, 0, 1)}, true
+		typ, load = typeICMP6Type, payload(transport, 0, 1)
 	case ruleset.ICMP6Code:
-		return field{1, false, typeICMP6Code, payload(transport, 1, 1)}, true
+		typ, load = typeICMP6Code, payload(transport, 1, 1)
 	case ruleset.EtherSaddr:
-		return field{6, false, typeEther, payload(link, 6, 6)}, true
+		typ, load = typeEther, payload(link, 6, 6)
 	case ruleset.IIfType:
-		return field{2, true, typeARPHRD, meta(expr.MetaKeyIIFTYPE)}, true
+		typ, load = typeARPHRD, meta(expr.MetaKeyIIFTYPE)
 	case ruleset.CtState:
-		return field{4, true, typeCtState, ct(expr.CtKeySTATE)}, true
+		typ, load = typeCtState, ct(expr.CtKeySTATE)
 	case ruleset.CtStatus:
-		return field{4, true, typeCtStatus, ct(expr.CtKeySTATUS)}, true
+		typ, load = typeCtStatus, ct(expr.CtKeySTATUS)
 	case ruleset.CtDirection:
-		return field{1, false, typeCtDir, ct(expr.CtKeyDIRECTION)}, true
+		typ, load = typeCtDir, ct(expr.CtKeyDIRECTION)
 	case ruleset.FibDaddrType:
-		return field{4, true, typeFibAddr, &expr.Fib{Register: register, ResultADDRTYPE: true, FlagDADDR: true}}, true
+		typ, load = typeFibAddr, &expr.Fib{Register: register, ResultADDRTYPE: true, FlagDADDR: true}
 	case ruleset.FibSaddrOIf:
-		return field{4, true, typeIfIndex, &expr.Fib{Register: register, ResultOIF: true, FlagSADDR: true, FlagIIF: true}}, true
+		typ, load = typeIfIndex, &expr.Fib{Register: register, ResultOIF: true, FlagSADDR: true, FlagIIF: true}
 	}
-	return field{}, false
+	return field{size: f.Size(), host: f.HostEndian(), typ: typ, load: load}, load != nil
 }
-
-// fields is how many fields there are: they are numbered from 0.
-const fields = int(ruleset.FibSaddrOIf) + 1
 
 // alike is the first field that the kernel loads in the same way: which of the ICMP fields is meant, only the protocol tells.
 func alike(f ruleset.Field) ruleset.Field {
@@ -132,9 +131,6 @@ func alike(f ruleset.Field) ruleset.Field {
 	}
 	return f
 }
-
-// isName tells whether a field is an interface name.
-func isName(f ruleset.Field) bool { return f == ruleset.IIfName || f == ruleset.OIfName }
 
 // kernel turns a value into the kernel's form: interface names padded, numbers of the host in its byte order unless they were
 // turned big-endian, as comparing by size needs.

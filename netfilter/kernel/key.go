@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"bytes"
 	"encoding/binary"
 
 	"ringwall/netfilter/ruleset"
@@ -58,14 +57,6 @@ func (k *keyWriter) mask(m []byte) {
 	k.bytes(m)
 }
 
-// value spells a value of a field: names come padded or not.
-func (k *keyWriter) value(f ruleset.Field, v []byte) {
-	if isName(f) {
-		v = bytes.TrimRight(v, "\x00")
-	}
-	k.bytes(v)
-}
-
 func (k *keyWriter) rate(r ruleset.Rate) {
 	k.num(r.Packets)
 	k.num(r.Unit)
@@ -78,7 +69,7 @@ func (k *keyWriter) cmp(c ruleset.Cmp) {
 	k.tag(byte(alike(c.Field)))
 	k.mask(c.Mask)
 	k.tag(byte(c.Op))
-	k.value(c.Field, c.Value)
+	k.bytes(c.Value)
 	k.flag(c.Wildcard)
 }
 
@@ -100,8 +91,8 @@ func (k *keyWriter) expr(e ruleset.Expr) {
 		k.tag(byte(alike(e.Field)))
 		k.num(uint64(len(e.Elems)))
 		for _, el := range e.Elems {
-			k.value(e.Field, el.Lo)
-			k.value(e.Field, el.Hi)
+			k.bytes(el.Lo)
+			k.bytes(el.Hi)
 			k.tag(byte(el.Verdict.Kind))
 			k.str(el.Verdict.Chain)
 		}
@@ -169,8 +160,8 @@ func (k *keyWriter) in(in ruleset.In) {
 	k.flag(in.Not)
 	k.num(uint64(len(elems)))
 	for _, i := range elems {
-		k.value(in.Field, i.Lo)
-		k.value(in.Field, i.Hi)
+		k.bytes(i.Lo)
+		k.bytes(i.Hi)
 	}
 }
 
