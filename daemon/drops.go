@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 
 	"ringwall/daemon/droplog"
-	"ringwall/daemon/enforce"
+	"ringwall/netfilter/compile"
 	"ringwall/rules/policy"
 )
 
@@ -20,7 +20,7 @@ func (o *origins) set(p *policy.Policy) {
 	m := map[string]droplog.Origin{}
 	for _, list := range p.Lists {
 		for _, r := range list {
-			m[enforce.RuleName(r)] = droplog.Origin{At: r.At.Short(), Verdict: r.Action.Verdict.String()}
+			m[compile.ChainName(r)] = droplog.Origin{At: r.At.Short(), Verdict: r.Action.Verdict.String()}
 		}
 	}
 	o.byName.Store(&m)

@@ -118,7 +118,7 @@ func (e *Enforcer) Intact(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return change.Empty(), nil
+	return !touches(change), nil
 }
 
 // TakeDown removes the table: nothing is judged any more, until the next Apply. The stored policy stays, so that a

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ringwall/daemon/store"
+	"ringwall/netfilter/compile"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -121,7 +122,7 @@ func (e *Enforcer) Unban(ctx context.Context, name string, prefixes []netip.Pref
 		if len(list) == 0 {
 			continue
 		}
-		if _, err := e.conn.DelElements(ctx, dynamicSet(set.Name, six == 1), list); err != nil {
+		if _, err := e.conn.DelElements(ctx, compile.DynamicSet(set.Name, six == 1), list); err != nil {
 			return nil, fmt.Errorf("unban in %s: %w", set.Name, err)
 		}
 	}
@@ -219,7 +220,7 @@ func (e *Enforcer) addBans(ctx context.Context, bans []Ban, now time.Time) error
 		if !b.Until.IsZero() {
 			el.Timeout = b.Until.Sub(now)
 		}
-		name := dynamicSet(b.Set, family(b.Prefix) == 1)
+		name := compile.DynamicSet(b.Set, family(b.Prefix) == 1)
 		sets[name] = append(sets[name], el)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sets)) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ringwall/netfilter/compile"
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/diag"
 	"ringwall/rules/policy"
@@ -38,6 +39,7 @@ type Line struct {
 	Note    string   `json:"note,omitempty"`
 	Off     bool     `json:"off,omitempty"`    // enabled: false, or switched off in base
 	Counts  *Counted `json:"counts,omitempty"` // nil where the kernel's counters can't be read or it has none
+	Over    *Counted `json:"over,omitempty"`   // what the rule denied because it was over its limit
 }
 
 // Counted is a counter's value.
@@ -130,12 +132,21 @@ func (d *drawing) counts(names ...string) *Counted {
 	return sum
 }
 
+// everywhere is what something that stands before the rules has counted in all lists.
+func (d *drawing) everywhere(by string) *Counted {
+	var names []string
+	for _, dir := range policy.Dirs {
+		names = append(names, compile.BaseCounter(dir, by))
+	}
+	return d.counts(names...)
+}
+
 func (d *drawing) block() Section {
 	s := Section{Name: policy.ByBlock}
 	if len(d.p.Block.Terms) > 0 {
 		s.Lines = []Line{{
 			ID: policy.ByBlock, Text: "deny any from or to what block names", At: place(d.p.BlockAt), Verdict: policy.Deny.String(),
-			Counts: d.counts(blockCounters()...),
+			Counts: d.everywhere(policy.ByBlock),
 		}}
 	}
 	return s
@@ -146,7 +157,7 @@ func (d *drawing) failsafe() Section {
 	for i, f := range d.p.Failsafe {
 		line := Line{ID: policy.ByFailsafe, Text: "allow " + f.Text, At: place(f.At), Verdict: policy.Allow.String()}
 		if i == 0 { // one counter serves all
-			line.Counts = d.counts(baseCounter(policy.In, policy.ByFailsafe))
+			line.Counts = d.everywhere(policy.ByFailsafe)
 		}
 		s.Lines = append(s.Lines, line)
 	}
@@ -172,8 +183,7 @@ func (d *drawing) base() Section {
 	} {
 		s.Lines = append(s.Lines, Line{
 			ID: key.name, Text: key.text, Off: !key.on, Verdict: key.verdict.String(),
-			Counts: d.counts(
-				baseCounter(policy.In, key.name), baseCounter(policy.Out, key.name), baseCounter(policy.Forward, key.name)),
+			Counts: d.everywhere(key.name),
 		})
 	}
 	return s
@@ -184,7 +194,7 @@ func (d *drawing) list(dir policy.Dir) Section {
 	for _, r := range d.p.Lists[dir] {
 		s.Lines = append(s.Lines, Line{
 			ID: r.ID, Text: r.Text, At: place(r.At), Verdict: r.Action.Verdict.String(), Note: r.Note,
-			Counts: d.counts(RuleName(r)),
+			Counts: d.counts(compile.ChainName(r)), Over: d.counts(compile.OverCounter(r)),
 		})
 	}
 	for _, r := range d.p.Disabled {
@@ -195,7 +205,7 @@ func (d *drawing) list(dir policy.Dir) Section {
 	verdict := d.p.Defaults[dir]
 	s.Lines = append(s.Lines, Line{
 		ID: policy.ByDefault, Text: fmt.Sprintf("%s any", verdict), At: place(d.p.DefaultsAt[dir]), Verdict: verdict.String(),
-		Counts: d.counts(baseCounter(dir, policy.ByDefault)),
+		Counts: d.counts(compile.BaseCounter(dir, policy.ByDefault)),
 	})
 	return s
 }

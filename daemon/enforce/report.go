@@ -43,11 +43,18 @@ func (r *Report) note(text string) { r.Notes = append(r.Notes, text) }
 
 // setChange notes what is done to the kernel's table.
 func (r *Report) setChange(c *kernel.Change) {
-	if c.Empty() {
+	if !touches(c) {
 		return
 	}
 	r.Kernel = c.String()
 	r.made = c.Counts().Replace || c.Counts().SetsAdded > 0
+}
+
+// touches tells whether a change does more than to take over a table that a past owner left.
+func touches(c *kernel.Change) bool {
+	n := c.Counts()
+	n.Adopt = false
+	return n != (kernel.Counts{})
 }
 
 // unvalidated notes that the kernel has not checked the change, where that is for want of privileges; any other
