@@ -68,7 +68,7 @@ func (d Dir) tryLock() (*Lock, error) {
 	if !l.isAt(path) {
 		// Someone removed the file between the opening and the locking: another process would lock another file.
 		l.Unlock()
-		return nil, &HeldError{Path: d.path}
+		return d.tryLock()
 	}
 	if err := l.sign(); err != nil {
 		l.Unlock()
