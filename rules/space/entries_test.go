@@ -1,6 +1,8 @@
 package space
 
 import (
+	"net/netip"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -203,4 +205,79 @@ func TestOutside(t *testing.T) {
 			t.Errorf("without work: %v", err)
 		}
 	})
+}
+
+// TestBaseAgreesWithDecide goes through every ICMP type and the ports of DHCP, from all kinds of sources.
+func TestBaseAgreesWithDecide(t *testing.T) {
+	p := &policy.Policy{Base: policy.DefaultBase(), Transit: true, Defaults: [3]policy.Verdict{policy.Deny, policy.Deny, policy.Deny}}
+	s, err := New(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addrs := []string{"10.0.0.1", "::", "::1", "fe7f:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe80::", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fec0::"}
+	seen := map[string]int{}
+	for _, dir := range policy.Dirs {
+		entries, err := s.Entries(p, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(pkt policy.Packet) {
+			point := s.plainPoint(&pkt)
+			want := p.Decide(&pkt)
+			for _, e := range entries {
+				if touches(e.Boxes, &point) {
+					if seen[want.By]++; e.Decision != want {
+						t.Fatalf("%s: boxes say %+v, Decide %+v", pkt, e.Decision, want)
+					}
+					return
+				}
+			}
+			t.Fatalf("%s: nothing decides", pkt)
+		}
+		for _, src := range addrs {
+			pkt := policy.Packet{Dir: dir, Src: netip.MustParseAddr(src), Dst: netip.MustParseAddr("10.0.0.2"), HopLimit: 255}
+			if pkt.Src.Is6() {
+				pkt.Dst = netip.MustParseAddr("2001:db8::2")
+			}
+			for typ := range 256 {
+				pkt.Type = uint8(typ)
+				for _, pkt.HopLimit = range []uint8{255, 254} {
+					for _, pkt.Proto = range []uint8{policy.ProtoICMP, policy.ProtoICMPv6, policy.ProtoIGMP} {
+						check(pkt)
+					}
+				}
+			}
+			pkt.Proto, pkt.Type = policy.ProtoUDP, 0
+			for _, pkt.Sport = range []uint16{66, 67, 68, 69, 545, 546, 547, 548} {
+				for _, pkt.Dport = range []uint16{66, 67, 68, 69, 545, 546, 547, 548} {
+					check(pkt)
+				}
+			}
+		}
+	}
+	for _, by := range []string{policy.ByNeighbour, policy.ByMulticast, policy.ByICMPErrors, policy.ByDHCPClient, policy.ByDefault} {
+		if seen[by] == 0 {
+			t.Errorf("nothing was decided by %s", by)
+		}
+	}
+}
+
+// plainPoint is the box of a packet by its addresses, key, source port and hop limit; the rest is ordinary.
+func (s *Space) plainPoint(p *policy.Packet) Box {
+	b := s.Whole(p.Dir, p.Is6())
+	one := func(n uint32) Set { return addrset.One(addrset.U32(n)) }
+	b.LimitAddrs(Src, addrset.OfRange(p.Src, p.Src))
+	b.LimitAddrs(Dst, addrset.OfRange(p.Dst, p.Dst))
+	b.Limit(Key, addrset.One(p.Key()))
+	b.Limit(Sport, one(uint32(p.Sport)))
+	b.Limit(HopLimit, one(uint32(p.HopLimit)))
+	b.Limit(State, one(0))
+	for _, d := range []Dim{IIf, OIf} {
+		b.Limit(d, s.Named(policy.Loopback).Complement())
+	}
+	return b
+}
+
+func touches(boxes []Box, b *Box) bool {
+	return slices.ContainsFunc(boxes, func(x Box) bool { return x.Overlaps(b) })
 }

@@ -55,7 +55,7 @@ var (
 	owners   = []policy.Owner{{Name: "root"}, {Name: "five", ID: 5}, {Name: "last", ID: math.MaxUint32}}
 	ports    = []uint16{0, 1, 22, 53, 67, 68, 80, 443, 546, 547, 1024, math.MaxUint16}
 	protos   = []uint8{policy.ProtoTCP, policy.ProtoTCP, policy.ProtoUDP, policy.ProtoUDP, policy.ProtoICMP, policy.ProtoICMPv6, policy.ProtoIGMP, policy.ProtoSCTP, 0, 47, 255}
-	types    = []uint8{0, 3, 4, 8, 11, 128, 129, 1, 2, 133, 135, 136, 137, 130, 143, 255}
+	types    = []uint8{0, 3, 4, 8, 11, 12, 128, 129, 1, 2, 133, 135, 136, 137, 130, 143, 255}
 )
 
 // chance is true once in n.
