@@ -250,7 +250,7 @@ func (l *loader) unknownSet(v value) {
 		names = append(names, name)
 	}
 	d := l.errorf(v.at, "unknown-set", "unknown set %s", quote(v.text))
-	suggest(d, v.text, names)
+	l.suggest(d, v.text, names)
 	switch {
 	case d.Hint != "":
 	case v.text == "localhost":

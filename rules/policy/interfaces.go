@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"ringwall/rules/diag"
@@ -105,7 +107,8 @@ func (l *loader) nearGroup(v value) {
 	if len(v.text) < least {
 		return
 	}
-	for name, g := range l.p.Interfaces {
+	for _, name := range slices.Sorted(maps.Keys(l.p.Interfaces)) {
+		g := l.p.Interfaces[name]
 		if len(name) >= least && distance(v.text, name) == 1 && strings.Trim(v.text, "0123456789") != strings.Trim(name, "0123456789") && !takes(g, v.text) {
 			l.diags = append(l.diags, nearMiss(v, g))
 			return

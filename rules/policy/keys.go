@@ -116,7 +116,7 @@ func (l *loader) unknownKey(key *syntax.Node, m Mapping) {
 		d.WithHint("%s", hint)
 		return
 	}
-	suggest(d, key.Text, m.names())
+	l.suggest(d, key.Text, m.names())
 }
 
 // unknownSince tells whether an unknown key or one without a value was found since first.

@@ -11,7 +11,7 @@ type Options struct {
 	// User and Group look a name up on the host. Where nil, names get numbers of their own from 1<<31 on
 	// (root: 0), which is enough to check a policy elsewhere than on its host. A name that they do not know is an error.
 	User, Group func(name string) (uint32, bool)
-	// Now is the time by which "expired" is judged, in Unix seconds.
+	// Now is the time by which "expired" is judged, in Unix seconds. Load has no use for it; package check does.
 	Now int64
 }
 
@@ -67,11 +67,12 @@ type loader struct {
 	services     map[string]*serviceDef
 	serviceOrder []*serviceDef
 
-	written  map[string]setting // settings that files may repeat but not change, by path: "defaults.in"
-	rules    int                // read so far
-	mappings map[string]Mapping
-	naming   []naming         // every rule, in the order of judging, `in` first
-	ids      map[string]*Rule // by final id
+	written   map[string]setting // settings that files may repeat but not change, by path: "defaults.in"
+	rules     int                // read so far
+	mappings  map[string]Mapping
+	suggested int              // how often suggest was asked
+	naming    []naming         // every rule, in the order of judging, `in` first
+	ids       map[string]*Rule // by final id
 }
 
 // setting is a value that several files may write if they agree.

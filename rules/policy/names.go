@@ -22,7 +22,7 @@ func isName(text string) bool {
 // isReserved tells whether a name means something by itself wherever it stands.
 func isReserved(name string) bool {
 	switch name {
-	case "any", "not", ByDefault, ByBlock, ByFailsafe:
+	case "any", "not", ByDefault, ByBlock, ByFailsafe, ByUnjudged:
 		return true
 	}
 	return slices.Contains(baseKeys(), name)
@@ -53,8 +53,13 @@ func (l *loader) twice(n *syntax.Node, kind string, first diag.Span) {
 	l.errorf(n.At, "redefined", "%s %s is defined twice", kind, quote(n.Text)).Also(first, "first defined here")
 }
 
-// suggest adds the nearest candidate to a diagnostic as its hint, where one is near.
-func suggest(d *diag.Diagnostic, word string, candidates []string) {
+// suggest adds the nearest candidate to a diagnostic as its hint, where one is near. After a hundred it stops: a file
+// that is wrong all over should not take minutes to say so.
+func (l *loader) suggest(d *diag.Diagnostic, word string, candidates []string) {
+	const most = 100
+	if l.suggested++; l.suggested > most {
+		return
+	}
 	if best := nearest(word, candidates); best != "" {
 		d.WithHint("did you mean %q?", best)
 	}

@@ -116,7 +116,7 @@ func (l *loader) noRule(n *syntax.Node) {
 		}
 		d.WithHint("write `%s: %s`", verdict, printable(strings.TrimSpace(rest)))
 	default:
-		suggest(d, n.Text, []string{"include"})
+		l.suggest(d, n.Text, []string{"include"})
 	}
 }
 
@@ -171,7 +171,7 @@ func (l *loader) ignore(n *syntax.Node) []string {
 	var codes []string
 	for _, v := range l.values(n) {
 		if known := LintCodes(); v.not || !slices.Contains(known, v.text) {
-			suggest(l.errorf(v.at, "unknown-lint", "unknown lint %s", quote(v.String())), v.text, known)
+			l.suggest(l.errorf(v.at, "unknown-lint", "unknown lint %s", quote(v.String())), v.text, known)
 			continue
 		}
 		codes = append(codes, v.text)

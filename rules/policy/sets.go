@@ -79,7 +79,7 @@ func (l *loader) extendSets() {
 			for _, d := range l.setOrder {
 				names = append(names, d.key.Text)
 			}
-			suggest(e, a.key.Text, names)
+			l.suggest(e, a.key.Text, names)
 			continue
 		}
 		if d.value.Get("dynamic") != nil {
@@ -181,7 +181,7 @@ func (l *loader) setForm(d *setDef, s *Set) {
 			if key.Text == "timeout" || key.Text == "max" {
 				d.WithHint("write `dynamic: true` as well")
 			} else {
-				suggest(d, key.Text, mappingOf("set").names())
+				l.suggest(d, key.Text, mappingOf("set").names())
 			}
 		}
 		return

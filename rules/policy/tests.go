@@ -130,7 +130,7 @@ func (l *loader) checkBy(v value) {
 	for id := range l.ids {
 		names = append(names, id)
 	}
-	suggest(l.errorf(v.at, "unknown-id", "no rule has the id %s", quote(v.text)), v.text, names)
+	l.suggest(l.errorf(v.at, "unknown-id", "no rule has the id %s", quote(v.text)), v.text, names)
 }
 
 // given reads what dynamic sets hold in a test.

@@ -89,7 +89,7 @@ func (l *loader) whatItem(v value, before string) (what, bool) {
 	d := l.errorf(v.at, c.code, "%s", c.message)
 	d.Hint = c.hint
 	if c.hint == "" {
-		suggest(d, text, l.whatWords())
+		l.suggest(d, text, l.whatWords())
 	}
 	return what{}, false
 }
