@@ -1,7 +1,12 @@
 // Package compile turns a Policy into the Ruleset that enforces it: classify, then act.
+//
+// Be aware: the order of hooks is part of the meaning. `in` is judged in prerouting after conntrack and before anybody's DNAT, so
+// that a published port is judged as the sender wrote it; the input hook judges only what another table's DNAT brought here.
 package compile
 
 import (
+	"fmt"
+
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/policy"
 )
@@ -9,8 +14,257 @@ import (
 // Options is what the result may use of the kernel.
 type Options struct {
 	LogGroup uint16 // nflog group of the rules' logs
-	NoLabels bool   // the kernel has no connection labels
+	// NoLabels: the kernel has no connection labels. What `in` has admitted cannot be recognised then after another table's
+	// DNAT, and is judged a second time: by `forward` where transit is judged, by `in` at the input hook where it was sent to
+	// another address or port of this host. That may refuse too much, never too little.
+	NoLabels bool
 }
 
-// Compile is deterministic: the same policy and options give the same rule set.
-func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) { panic("being written") }
+// labelBit is the bit of a connection's label that says that `in` has admitted it.
+const labelBit = 113
+
+// The priorities of the base chains.
+const (
+	priorityRaw     = -300 // before conntrack (-200)
+	priorityJudge   = -110 // after mangle (-150), before DNAT (-100)
+	priorityInput   = 0
+	priorityForward = -10
+)
+
+// Compile is deterministic: the same policy and options give the same rule set. The error names the rule that is too complex, or
+// a mistake of this package's.
+func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
+	c := &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), counters: make(map[string]bool)}
+	for _, set := range dynamicSets(p) {
+		for _, f := range families {
+			c.dynamicSet(set, f)
+		}
+	}
+	if len(p.Block.Terms) > 0 {
+		c.blockChains()
+	}
+	c.preChain()
+	c.inputChain()
+	if p.Transit || len(p.Block.Terms) > 0 {
+		if err := c.forwardChain(); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.outputChain(); err != nil {
+		return nil, err
+	}
+	if err := c.inChain(); err != nil {
+		return nil, err
+	}
+	for _, dir := range policy.Dirs {
+		if dir == policy.Forward && !p.Transit {
+			continue
+		}
+		for _, r := range p.Lists[dir] {
+			c.act(r)
+		}
+	}
+	if c.rejects {
+		c.rejectChain()
+	}
+	if err := c.rs.Check(); err != nil {
+		return nil, fmt.Errorf("compiled rule set: %w", err)
+	}
+	return c.rs, nil
+}
+
+// compiler is a rule set in the making.
+type compiler struct {
+	p        *policy.Policy
+	opt      Options
+	rs       *ruleset.Ruleset
+	sets     map[string]*ruleset.Set
+	counters map[string]bool
+	rejects  bool // the chain that rejects is needed
+}
+
+func (c *compiler) chain(name string) *ruleset.Chain {
+	ch := &ruleset.Chain{Name: name}
+	c.rs.Chains = append(c.rs.Chains, ch)
+	return ch
+}
+
+func (c *compiler) baseChain(name string, point ruleset.HookPoint, priority int32, drop bool) *ruleset.Chain {
+	ch := c.chain(name)
+	ch.Hook = &ruleset.Hook{Point: point, Priority: priority, Drop: drop}
+	return ch
+}
+
+// counter makes a counter, once.
+func (c *compiler) counter(name string) {
+	if !c.counters[name] {
+		c.counters[name] = true
+		c.rs.Counters = append(c.rs.Counters, ruleset.Counter{Name: name})
+	}
+}
+
+// add adds rules that have the same end to a chain, one for each line.
+func add(ch *ruleset.Chain, lines []conj, do ...ruleset.Expr) {
+	for _, line := range lines {
+		ch.Rules = append(ch.Rules, rule(line, do...))
+	}
+}
+
+// only is a single line.
+func only(exprs ...ruleset.Expr) []conj { return []conj{exprs} }
+
+// to goes to a chain.
+func to(chain string) ruleset.Expr { return ruleset.Verdict{Kind: ruleset.Goto, Chain: chain} }
+
+// blockChains refuse what `block` names before conntrack spends anything on it.
+func (c *compiler) blockChains() {
+	in := c.baseChain(chainRawIn, ruleset.Prerouting, priorityRaw, false)
+	add(in, []conj{loopback(ruleset.IIfName)}, accept)
+	add(in, c.blocked(family.saddr), to(chainBlockIn))
+
+	out := c.baseChain(chainRawOut, ruleset.Output, priorityRaw, false)
+	add(out, []conj{loopback(ruleset.OIfName)}, accept)
+	add(out, c.blocked(family.daddr), to(chainBlockOut))
+
+	// Failsafe is for connections to this host, so transit has no part in it.
+	blockIn := c.chain(chainBlockIn)
+	add(blockIn, []conj{here(true)}, to(chainBlockForward))
+	add(blockIn, c.failsafe(false), accept)
+	c.decide(blockIn, policy.In, policy.ByBlock, true, only(), drop)
+
+	blockOut := c.chain(chainBlockOut)
+	add(blockOut, c.failsafe(true), accept)
+	c.decide(blockOut, policy.Out, policy.ByBlock, true, only(), drop)
+
+	c.decide(c.chain(chainBlockForward), policy.Forward, policy.ByBlock, true, only(), drop)
+}
+
+// preChain judges what is sent to this host, whoever gets it afterwards. Its policy is to drop, though transit is accepted: a
+// chain that ended without a verdict would then close, not open.
+func (c *compiler) preChain() {
+	base := c.p.Base
+	ch := c.baseChain(chainPre, ruleset.Prerouting, priorityJudge, true)
+	if base.Loopback {
+		add(ch, []conj{loopback(ruleset.IIfName)}, accept)
+	}
+	if base.Established {
+		add(ch, []conj{established()}, accept)
+	}
+	if !base.ReversePath {
+		add(ch, []conj{here(false)}, to(chainBaseIn))
+		add(ch, only(), accept)
+		return
+	}
+	add(ch, []conj{here(false)}, to(chainBasePre))
+	if c.p.Transit {
+		// Older kernels know the way back in prerouting only, so transit is asked here what else the forward hook asks.
+		if base.ICMPErrors {
+			add(ch, icmpErrors(), accept)
+		}
+		if base.Invalid {
+			add(ch, only(anyBit(ruleset.CtState, ruleset.StateInvalid)), accept)
+		}
+		c.decide(ch, policy.Forward, policy.ByReversePath, true, []conj{backwards()}, drop)
+	}
+	add(ch, only(), accept)
+
+	pre := c.chain(chainBasePre)
+	c.baseIn(pre)
+	c.decide(pre, policy.In, policy.ByReversePath, true, []conj{backwards()}, drop)
+	add(pre, only(), to(chainIn))
+}
+
+// inputChain lets in what prerouting has judged, and has the rest judged here: what another table's DNAT has brought, and what
+// the routing table did not call this host's.
+func (c *compiler) inputChain() {
+	ch := c.baseChain(chainInput, ruleset.Input, priorityInput, true)
+	if c.p.Base.Loopback {
+		add(ch, []conj{loopback(ruleset.IIfName)}, accept)
+	}
+	rewritten := uint64(ruleset.StatusDNAT)
+	if c.p.Base.Established {
+		add(ch, []conj{established()}, accept)
+	} else {
+		// Replies to what another table's SNAT gave a foreign source come back here under that address.
+		rewritten |= ruleset.StatusSNAT
+	}
+	if !c.opt.NoLabels {
+		add(ch, only(ruleset.Label{Bit: labelBit}), accept)
+	}
+	add(ch, only(anyBit(ruleset.CtStatus, rewritten)), to(chainBaseIn))
+	add(ch, []conj{here(false)}, accept)
+	add(ch, only(), to(chainBaseIn))
+
+	late := c.chain(chainBaseIn)
+	c.baseIn(late)
+	add(late, only(), to(chainIn))
+}
+
+// baseIn is what stands before the rules of `in`.
+func (c *compiler) baseIn(ch *ruleset.Chain) {
+	c.decide(ch, policy.In, policy.ByFailsafe, len(c.p.Failsafe) > 0, c.failsafe(false), c.verdict(policy.In, policy.Allow)...)
+	c.before(ch, policy.In)
+}
+
+// inChain is the rules of `in`.
+func (c *compiler) inChain() error {
+	return c.list(c.chain(chainIn), policy.In)
+}
+
+// forwardChain judges transit, after other tables' DNAT. Where transit is not judged it only blocks.
+func (c *compiler) forwardChain() error {
+	ch := c.baseChain(chainForward, ruleset.ForwardHook, priorityForward, c.p.Transit)
+	if len(c.p.Block.Terms) > 0 {
+		add(ch, c.blocked(family.daddr), to(chainBlockForward))
+	}
+	if !c.p.Transit {
+		return nil
+	}
+	var admitted conj
+	if c.p.Base.Established {
+		add(ch, []conj{established()}, accept)
+	} else {
+		// The label is the connection's, and its replies have not been judged.
+		admitted = conj{equal(ruleset.CtDirection, ruleset.Original)}
+	}
+	if !c.opt.NoLabels {
+		add(ch, []conj{and(admitted, conj{ruleset.Label{Bit: labelBit}})}, accept)
+	}
+	c.before(ch, policy.Forward)
+	return c.list(ch, policy.Forward)
+}
+
+// outputChain judges what sockets of this host send.
+func (c *compiler) outputChain() error {
+	ch := c.baseChain(chainOutput, ruleset.Output, priorityJudge, true)
+	if c.p.Base.Loopback {
+		add(ch, []conj{loopback(ruleset.OIfName)}, accept)
+	}
+	if c.p.Base.Established {
+		add(ch, []conj{established()}, accept)
+	} else {
+		replies := product(only(anyBit(ruleset.CtState, ruleset.StateEstablished)), c.failsafe(true))
+		c.decide(ch, policy.Out, policy.ByFailsafe, len(c.p.Failsafe) > 0, replies, accept)
+	}
+	c.before(ch, policy.Out)
+	return c.list(ch, policy.Out)
+}
+
+// list adds the rules of a list to a chain, and the default.
+func (c *compiler) list(ch *ruleset.Chain, dir policy.Dir) error {
+	var targets []target
+	for _, r := range c.p.Lists[dir] {
+		name := ChainName(r)
+		lines, err := c.lines(&r.Match, name)
+		if err != nil {
+			return fmt.Errorf("%s: rule %s: %w", r.At.Short(), r.ID, err)
+		}
+		if r.Expires != 0 {
+			lines = product(lines, only(ruleset.Cmp{Field: ruleset.Time, Op: ruleset.Lt, Value: ruleset.Time.Value(uint64(r.Expires) * 1e9)}))
+		}
+		targets = append(targets, target{lines, name})
+	}
+	ch.Rules = append(ch.Rules, classify(targets)...)
+	c.decide(ch, dir, policy.ByDefault, true, only(), c.verdict(dir, c.p.Defaults[dir])...)
+	return nil
+}

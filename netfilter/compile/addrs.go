@@ -1,0 +1,156 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// maxAnonymous is how many ranges of addresses may stand in a rule. More make a named set, which can change without the rule.
+const maxAnonymous = 8
+
+// addresses matches a family's addresses in a field of packets: a line for each term that holds any. Name begins the names of
+// the sets that this may need, unless they are a set of the policy's.
+func (c *compiler) addresses(a policy.Addrs, f family, field ruleset.Field, name string) []conj {
+	var out []conj
+	for i, t := range a.Terms {
+		name := name + f.digit()
+		if i > 0 {
+			name += fmt.Sprintf("-%d", i+1)
+		}
+		if a.Set != "" && len(a.Terms) == 1 {
+			name = f.set("set", a.Set)
+		}
+		var line conj
+		var some bool
+		if f == ipv6 {
+			line, some = static(c, t.Static.V6, f, field, name, a.Set != "")
+		} else {
+			line, some = static(c, t.Static.V4, f, field, name, a.Set != "")
+		}
+		if !some {
+			continue
+		}
+		for _, set := range t.In {
+			line = append(line, c.dynamic(set, f, field, false))
+		}
+		for _, set := range t.NotIn {
+			line = append(line, c.dynamic(set, f, field, true))
+		}
+		out = append(out, line)
+	}
+	return out
+}
+
+// static matches the addresses of s, false where there are none. Named tells that they are a set of the policy, which has a set
+// in the kernel unless it is a single range.
+func static[K addrset.Address[K]](c *compiler, s addrset.Set[K], f family, field ruleset.Field, name string, named bool) (conj, bool) {
+	few := maxAnonymous
+	if named {
+		few = 1
+	}
+	rest := s.Complement()
+	switch {
+	case s.IsEmpty():
+		return nil, false
+	case s.IsAll():
+		return nil, true
+	case s.Len() <= few && s.Len() <= rest.Len():
+		return conj{ranges(field, s, false)}, true
+	case !named && rest.Len() <= few && rest.Len() < s.Len():
+		return conj{ranges(field, rest, true)}, true
+	}
+	lookup := ruleset.Lookup{Field: field, Set: name}
+	if c.sets[name] == nil {
+		set := &ruleset.Set{Name: name, V6: f == ipv6, Interval: !singles(s)}
+		switch s := any(s).(type) {
+		case addrset.Set[addrset.U32]:
+			set.Elems4 = s
+		case addrset.Set[addrset.U128]:
+			set.Elems6 = s
+		}
+		if !set.Interval {
+			set.Size = room(count(s))
+		}
+		c.addSet(set)
+	}
+	return conj{lookup}, true
+}
+
+// singleRun is the longest range that counts as single addresses: a hash set, which is twice as fast as one of intervals, is
+// worth so many elements.
+const singleRun = 4
+
+// singles tells whether a set is made of single addresses, rather than of ranges.
+func singles[K addrset.Address[K]](s addrset.Set[K]) bool {
+	for _, r := range s.Ranges() {
+		k := r.Lo
+		for n := 1; k != r.Hi; n++ {
+			if n == singleRun {
+				return false
+			}
+			k = k.Next()
+		}
+	}
+	return true
+}
+
+// count is the number of addresses of a set of single addresses.
+func count[K addrset.Address[K]](s addrset.Set[K]) (n int) {
+	for _, r := range s.Ranges() {
+		n++
+		for k := r.Lo; k != r.Hi; k = k.Next() {
+			n++
+		}
+	}
+	return n
+}
+
+// room is the size that the kernel is told for a hash set of n elements, with space to grow in place; none for a small set. It
+// loads a large set 2.5 times as fast as without.
+func room(n int) uint32 {
+	const small = 1024
+	if n < small {
+		return 0
+	}
+	size := uint32(small)
+	for int(size) < 2*n {
+		size *= 2
+	}
+	return size
+}
+
+// dynamic looks up a dynamic set.
+func (c *compiler) dynamic(name string, f family, field ruleset.Field, not bool) ruleset.Expr {
+	c.dynamicSet(name, f)
+	return ruleset.Lookup{Field: field, Set: DynamicSet(name, f == ipv6), Not: not}
+}
+
+// dynamicSet makes the kernel's set for a family of a dynamic set. It has neither size nor timeout of its own: they could not be
+// changed without losing what it holds. Whoever fills it sees to both.
+func (c *compiler) dynamicSet(name string, f family) {
+	if kernel := DynamicSet(name, f == ipv6); c.sets[kernel] == nil {
+		c.addSet(&ruleset.Set{Name: kernel, V6: f == ipv6, Interval: true, Dynamic: true, Timed: true})
+	}
+}
+
+func (c *compiler) addSet(s *ruleset.Set) {
+	c.sets[s.Name] = s
+	c.rs.Sets = append(c.rs.Sets, s)
+}
+
+// dynamicSets is the names of the policy's dynamic sets. All of them are in the kernel, used or not, so that what they hold
+// outlives a change of the rules.
+func dynamicSets(p *policy.Policy) []string {
+	var out []string
+	for name, s := range p.Sets {
+		if s.Dynamic != nil {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
