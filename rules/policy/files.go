@@ -111,12 +111,7 @@ func (l *loader) includePaths(f *file, v value) []string {
 	if !strings.ContainsAny(v.text, `*?[\`) {
 		return []string{beside(f.name, v.text)}
 	}
-	pattern := v.text
-	if !path.IsAbs(pattern) {
-		if dir := path.Dir(f.name); dir != "." {
-			pattern = quoteGlob(dir) + "/" + pattern
-		}
-	}
+	pattern := beside(quoteGlob(f.name), v.text)
 	names, err := l.fsys.Glob(pattern)
 	if err != nil {
 		l.errorf(v.at, "bad-include", "%q is no pattern: %v", v.text, err)
