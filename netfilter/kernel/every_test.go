@@ -141,6 +141,9 @@ func usesOf(f ruleset.Field) []*ruleset.Rule {
 		add(ruleset.Cmp{Field: f, Mask: b, Op: ruleset.Ne, Value: f.Value(0)})
 	}
 	most := bytes.Repeat([]byte{0xff}, f.Size())
+	if f == ruleset.Time {
+		most = f.Value(18446744073e9) // the last whole second
+	}
 	add(ruleset.In{Field: f, Elems: []ruleset.Interval{span, one(c)}})
 	add(ruleset.In{Field: f, Elems: []ruleset.Interval{span}})
 	add(ruleset.In{Field: f, Not: true, Elems: []ruleset.Interval{span}})
