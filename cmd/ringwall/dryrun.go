@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
+	"ringwall/rules/source"
+)
+
+// dryRunVerb shows what apply would do.
+func (f *front) dryRunVerb() *cobra.Command {
+	var strict, nft bool
+	verb := &cobra.Command{
+		Use:   "dry-run [FILE | REV:PATH]",
+		Short: "Show what apply would change, validated by the kernel",
+		Long: text(`
+			Does all that 'apply' would do, up to the kernel's own validation of the whole change, and commits nothing. It prints the
+			change by rule, as a reader of the policy would call it:
+
+			  + added   - removed   ~ changed   > moved
+
+			Where a daemon runs it is asked, since it alone may write its table. Without privileges the kernel can't be asked, and the
+			answer says so.
+
+			Exit codes: 0 nothing would change, 2 something would, 1 the policy is refused.`),
+		Example: examples(
+			"what would saving this file do?", "ringwall dry-run",
+			"what would the committed state do?", "ringwall dry-run HEAD:ringwall.yaml",
+			"the whole table, as nft would print it", "ringwall dry-run --nft",
+		),
+		Args:              atMost(1),
+		ValidArgsFunction: completePolicies,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.dryRun(cmd.Context(), f.policyFile(args), strict, nft)
+		},
+	}
+	verb.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
+	verb.Flags().BoolVar(&nft, "nft", false, "print the whole compiled table in nft's syntax instead")
+	return verb
+}
+
+func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error {
+	fsys, entry, done, err := openPolicy(name)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if fsys == (source.OS{}) {
+		entry = absolute(entry)
+	}
+	c := enforce.Load(fsys, entry, onHost(strict))
+	alone := func(e *enforce.Enforcer) (*enforce.Report, error) { return e.DryRun(ctx, c, nft) }
+	r, err := daemonOrSelf(ctx, f, true, func(d *control.Client) (*enforce.Report, error) { return d.DryRun(ctx, c, strict, nft) }, alone)
+	if errors.Is(err, control.ErrDenied) {
+		// The daemon validates for root alone; what needs no kernel can be said to everybody.
+		e, openErr := f.open(ctx, true)
+		if openErr != nil {
+			return errors.Join(err, openErr)
+		}
+		defer e.Close()
+		r, err = alone(e)
+	}
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.json:
+		if err := f.writeJSON(r); err != nil {
+			return err
+		}
+	case nft && !r.Refused():
+		f.printNotes(f.stderr, r)
+		fmt.Fprint(f.stdout, r.NFT)
+	default:
+		f.printDiags(f.stderr, r.Diagnostics, c.Bundle)
+		f.printReport(r, "would change")
+	}
+	switch {
+	case r.Refused():
+		return told(exitFailed)
+	case r.Pending():
+		return told(exitPending)
+	}
+	return nil
+}

@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"ringwall/daemon/enforce"
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// explainVerb says which rule decides about a packet.
+func (f *front) explainVerb() *cobra.Command {
+	var stdin bool
+	verb := &cobra.Command{
+		Use:   "explain [FILE] in|out|forward WHAT [KEY VALUE]...",
+		Short: "Say which rule decides about a packet, and why none before it does",
+		Long: text(`
+			Asks the policy, not the kernel, what becomes of a packet, and prints the rule that decides, its place, and why each one
+			before it did not match. KEY is any of:
+
+			  from, to        addresses; 'in' needs from, 'out' needs to, 'forward' both
+			  sport           the source port
+			  iface           the interface, or iif and oif in 'forward'
+			  user, group     of the socket that sends it, in 'out'
+			  mac, mark       the sender's Ethernet address, the packet's mark
+			  state           new where not given; established, related, invalid, untracked
+			  at              the time, such as 2027-01-31, for rules that expire
+
+			For the policy of this host, what the daemon has banned at the moment counts. For another FILE nobody is banned.
+
+			With --stdin each line of the input is a packet as a JSON object, such as {"in":"tcp/22","from":"203.0.113.9"}, and is answered
+			with a line {"verdict":"allow","rule":"ssh-admins","at":"ringwall.yaml:12"}: rule is null where the default decides, and the
+			name of the base rule where one does. A line that can't be read is answered with {"error":"..."}.
+
+			It can't know what depends on the moment: rates and limits (taken as not exceeded), routing, other programs' tables.`),
+		Example: examples(
+			"may this address reach SSH?", "ringwall explain in tcp/22 from 203.0.113.9",
+			"may postfix send mail?", "ringwall explain out tcp/25 to 192.0.2.1 user postfix",
+			"of a file, in JSON", "ringwall explain web.yaml in https from 2001:db8::9 --json",
+			"many packets", "ringwall explain --stdin <packets.jsonl",
+		),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file := len(args) > 0 && !isDirection(args[0])
+			p, err := f.explained(cmd.Context(), args, file)
+			if err != nil {
+				return err
+			}
+			if file {
+				args = args[1:]
+			}
+			q := policy.NewQuery(p, onHost(false).Options)
+			if stdin {
+				if len(args) > 0 {
+					return usagef("--stdin takes the packets from the input, not from arguments")
+				}
+				return f.explainLines(p, q)
+			}
+			if len(args) == 0 {
+				return usagef("which packet? For example: in tcp/22 from 203.0.113.9")
+			}
+			packets, err := q.Words(args)
+			if err != nil {
+				return usagef("%w", err)
+			}
+			return f.explainPackets(p, packets)
+		},
+		Args: cobra.ArbitraryArgs,
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			return explainWords(args), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	verb.Flags().BoolVar(&stdin, "stdin", false, "answer for each line of the input, a packet in JSON")
+	return verb
+}
+
+func isDirection(word string) bool {
+	return slices.ContainsFunc(policy.Dirs[:], func(d policy.Dir) bool { return d.String() == word })
+}
+
+// explainWords is what can follow the words of a packet.
+func explainWords(args []string) []string {
+	i := slices.IndexFunc(args, isDirection)
+	switch {
+	case i < 0:
+		return []string{"in", "out", "forward"}
+	case len(args)-i < 2:
+		words := []string{"icmp/echo-request"}
+		for _, s := range policy.BuiltinServices() {
+			words = append(words, s.Name)
+		}
+		return words
+	case (len(args)-i)%2 == 1:
+		return nil // a value
+	}
+	keys := map[string][]string{
+		"in":      {"from", "to", "sport", "iface", "mac", "mark", "state", "at"},
+		"out":     {"to", "from", "sport", "iface", "user", "group", "mark", "state", "at"},
+		"forward": {"from", "to", "sport", "iif", "oif", "mac", "mark", "state", "at"},
+	}[args[i]]
+	return slices.DeleteFunc(keys, func(key string) bool { return slices.Contains(args[i:], key) })
+}
+
+// explained loads the policy that is asked about, with what is banned where it is that of this host.
+func (f *front) explained(ctx context.Context, args []string, file bool) (*policy.Policy, error) {
+	name := f.config
+	if file {
+		name = args[0]
+	}
+	fsys, entry, done, err := openPolicy(name)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	opt := enforce.LoadOptions{Options: here(), Trusted: true}
+	c := enforce.Load(fsys, entry, opt)
+	if !c.OK() {
+		f.printDiags(f.stderr, c.Diags, c.Bundle)
+		return nil, fmt.Errorf("%s: refused, so it can't be asked: %s", name, tally(c.Diags))
+	}
+	if file {
+		return c.Policy, nil
+	}
+	return f.withBans(ctx, c.Policy), nil
+}
+
+// withBans is a policy with what the daemon's dynamic sets hold now. Without a daemon that answers they are empty.
+func (f *front) withBans(ctx context.Context, p *policy.Policy) *policy.Policy {
+	d, err := f.dial(ctx)
+	if err != nil || d == nil {
+		return p
+	}
+	defer d.Close()
+	bans, err := d.Bans(ctx, "")
+	if err != nil {
+		return p
+	}
+	given := map[string]addrset.Addrs{}
+	for _, b := range bans {
+		if s := p.Sets[b.Set]; s != nil && s.Dynamic != nil {
+			given[b.Set] = given[b.Set].Union(addrset.OfPrefix(b.Prefix))
+		}
+	}
+	return p.With(given)
+}
+
+// explanation is the answer about one packet in JSON.
+type explanation struct {
+	Packet  string   `json:"packet"` // in the words that explain reads
+	Verdict string   `json:"verdict"`
+	Rule    *string  `json:"rule"` // null where the default decides; the name of a base rule where that does
+	At      string   `json:"at"`   // file:line; empty where it is not written
+	Text    string   `json:"text,omitempty"`
+	Passed  []passed `json:"passed"`
+}
+
+// passed is something that came before what decided.
+type passed struct {
+	Name   string `json:"name"`
+	At     string `json:"at,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// ruleName is a decision's rule as answers name it: nil for the default.
+func ruleName(d policy.Decision) *string {
+	if d.By == policy.ByDefault {
+		return nil
+	}
+	return &d.By
+}
+
+func (f *front) explainPackets(p *policy.Policy, packets []policy.Packet) error {
+	var answers []explanation
+	for i := range packets {
+		d, steps := p.Explain(&packets[i])
+		if !f.json {
+			if i > 0 {
+				fmt.Fprintln(f.stdout)
+			}
+			f.printExplanation(&packets[i], d, steps)
+			continue
+		}
+		a := explanation{Packet: packets[i].String(), Verdict: d.Verdict.String(), Rule: ruleName(d), At: place(d), Passed: []passed{}}
+		if d.Rule != nil {
+			a.Text = d.Rule.Text
+		}
+		for _, s := range steps {
+			step := passed{Name: s.By, Reason: s.Reason}
+			if !s.At.IsZero() {
+				step.At = s.At.Short()
+			}
+			a.Passed = append(a.Passed, step)
+		}
+		answers = append(answers, a)
+	}
+	if f.json {
+		if len(answers) == 1 {
+			return f.writeJSON(answers[0])
+		}
+		return f.writeJSON(answers)
+	}
+	return nil
+}
+
+// place is a decision's file:line, empty where nothing is written.
+func place(d policy.Decision) string {
+	if d.At.IsZero() {
+		return ""
+	}
+	return d.At.Short()
+}
+
+func (f *front) printExplanation(pkt *policy.Packet, d policy.Decision, steps []policy.Step) {
+	paint := f.ink(f.stdout)
+	shown := *pkt
+	shown.Time = 0 // now, or what was asked for
+	fmt.Fprintf(f.stdout, "%s\n", paint.faint(shown.String()))
+	fmt.Fprintf(f.stdout, "%s by %s\n", paint.bold(paint.verdict(d.Verdict.String())), decider(d))
+	if d.Rule != nil {
+		fmt.Fprintf(f.stdout, "  %s\n", d.Rule.Text)
+		if d.Rule.Note != "" {
+			fmt.Fprintf(f.stdout, "  %s\n", paint.faint("# "+d.Rule.Note))
+		}
+	}
+	if len(steps) == 0 {
+		return
+	}
+	fmt.Fprintln(f.stdout, "passed on the way:")
+	name := width(maxIDColumn, func(yield func(string) bool) {
+		for _, s := range steps {
+			if !yield(s.By) {
+				return
+			}
+		}
+	})
+	for _, s := range steps {
+		line := fmt.Sprintf("  %s  %s", pad(s.By, name), s.Reason)
+		if !s.At.IsZero() {
+			line += "  " + paint.faint(s.At.Short())
+		}
+		fmt.Fprintln(f.stdout, line)
+	}
+}
+
+// brief is the answer about one line of --stdin.
+type brief struct {
+	Verdict string  `json:"verdict"`
+	Rule    *string `json:"rule"`
+	At      string  `json:"at"`
+}
+
+// failure is the answer about a line of --stdin that is no packet.
+type failure struct {
+	Error string `json:"error"`
+}
+
+// maxLine bounds a line of --stdin.
+const maxLine = 1 << 20
+
+// explainLines answers line by line. A line that can't be answered gets an error in its place, and the verb fails.
+func (f *front) explainLines(p *policy.Policy, q *policy.Query) error {
+	in := bufio.NewScanner(f.stdin)
+	in.Buffer(make([]byte, 0, 64<<10), maxLine)
+	out := bufio.NewWriterSize(f.stdout, 64<<10)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	bad := 0
+	for n := 1; in.Scan(); n++ {
+		answer, err := decide(p, q, in.Bytes())
+		if err != nil {
+			bad++
+			answer = failure{fmt.Sprintf("line %d: %v", n, err)}
+		}
+		if err := enc.Encode(answer); err != nil {
+			return fmt.Errorf("write the answers: %w", err)
+		}
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write the answers: %w", err)
+	}
+	if err := in.Err(); err != nil {
+		return fmt.Errorf("read the packets: %w", err)
+	}
+	if bad > 0 {
+		return fmt.Errorf("%s could not be answered", count(bad, "line"))
+	}
+	return nil
+}
+
+// decide answers one line. What stands for several packets is answered where all are decided alike.
+func decide(p *policy.Policy, q *policy.Query, line []byte) (any, error) {
+	packets, err := q.JSON(line)
+	if err != nil {
+		return nil, err
+	}
+	first := p.Decide(&packets[0])
+	for i := range packets[1:] {
+		if d := p.Decide(&packets[1+i]); d.Verdict != first.Verdict || d.By != first.By {
+			return nil, fmt.Errorf("this is several packets, which are not decided alike: %s, and %s", &packets[0], &packets[1+i])
+		}
+	}
+	return brief{first.Verdict.String(), ruleName(first), place(first)}, nil
+}

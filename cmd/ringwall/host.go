@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
+	"ringwall/netfilter/host"
+	"ringwall/netfilter/kernel"
+)
+
+// dial finds the daemon of this host. Where none listens both results are nil.
+func (f *front) dial(ctx context.Context) (*control.Client, error) {
+	c, err := control.Dial(ctx, f.socket)
+	if errors.Is(err, control.ErrNoDaemon) {
+		return nil, nil
+	}
+	return c, err
+}
+
+// open makes an Enforcer of this process, for when no daemon listens.
+func (f *front) open(ctx context.Context, readOnly bool) (*enforce.Enforcer, error) {
+	e, err := enforce.Open(ctx, enforce.Options{
+		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: slog.New(slog.NewTextHandler(f.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	return e, f.unreachable(err)
+}
+
+// daemonOrSelf has the daemon do something, or this process where none listens.
+func daemonOrSelf[T any](ctx context.Context, f *front, readOnly bool, ask func(*control.Client) (T, error), do func(*enforce.Enforcer) (T, error)) (out T, err error) {
+	c, err := f.dial(ctx)
+	if err != nil {
+		return out, err
+	}
+	if c != nil {
+		defer c.Close()
+		return ask(c)
+	}
+	e, err := f.open(ctx, readOnly)
+	if err != nil {
+		return out, err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	out, err = do(e)
+	return out, f.unreachable(err)
+}
+
+// unreachable adds to the error that another process owns the table what can be done about it.
+func (f *front) unreachable(err error) error {
+	if owned := (*kernel.OwnedError)(nil); errors.As(err, &owned) {
+		return fmt.Errorf("%w, and no daemon listens on %s: name its socket with --socket, or stop it first", err, f.socket)
+	}
+	return err
+}
+
+// who is the user on whose behalf this runs.
+func (f *front) who() string {
+	name := host.UserName(uint32(os.Getuid()))
+	if sudo := f.getenv("SUDO_USER"); sudo != "" && sudo != name {
+		return fmt.Sprintf("%s (as %s)", sudo, name)
+	}
+	return name
+}
+
+// confirm asks a question that takes a word for an answer. Nobody there to answer is a refusal.
+func (f *front) confirm(question, word string) error {
+	if !isTerminal(f.stdin) {
+		return errors.New("nobody can be asked: say --force to do it without a question")
+	}
+	fmt.Fprintf(f.stderr, "%s Type %q to go on: ", question, word)
+	var answer string
+	if _, err := fmt.Fscanln(f.stdin, &answer); err != nil || strings.TrimSpace(answer) != word {
+		return errors.New("nothing was done")
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+)
+
+// logger writes to stderr: lines of text, of JSON with --json, and what the journal understands where it reads.
+func (f *front) logger() *slog.Logger {
+	switch {
+	case f.json:
+		return slog.New(slog.NewJSONHandler(f.stderr, nil))
+	case f.getenv("JOURNAL_STREAM") != "":
+		return slog.New(newJournal(f.stderr))
+	}
+	return slog.New(slog.NewTextHandler(f.stderr, nil))
+}
+
+// journal writes a line a record with the priority before it, as sd-daemon(3) has it. The time is the journal's.
+type journal struct {
+	mu    *sync.Mutex
+	w     io.Writer
+	text  slog.Handler // writes to line
+	line  *strings.Builder
+	bound slog.Level
+}
+
+var _ slog.Handler = (*journal)(nil)
+
+func newJournal(w io.Writer) *journal {
+	line := &strings.Builder{}
+	text := slog.NewTextHandler(line, &slog.HandlerOptions{
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey) {
+				return slog.Attr{}
+			}
+			return a
+		},
+	})
+	return &journal{mu: &sync.Mutex{}, w: w, text: text, line: line, bound: slog.LevelInfo}
+}
+
+// Enabled tells whether records of a level are written.
+func (j *journal) Enabled(_ context.Context, l slog.Level) bool { return l >= j.bound }
+
+// Handle writes a record.
+func (j *journal) Handle(ctx context.Context, r slog.Record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.line.Reset()
+	if err := j.text.Handle(ctx, r); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(j.w, "<%d>%s", priority(r.Level), strings.TrimPrefix(j.line.String(), "msg="))
+	return err
+}
+
+// WithAttrs is a journal whose records have some attributes.
+func (j *journal) WithAttrs(attrs []slog.Attr) slog.Handler { return j.with(j.text.WithAttrs(attrs)) }
+
+// WithGroup is a journal whose records have their attributes in a group.
+func (j *journal) WithGroup(name string) slog.Handler { return j.with(j.text.WithGroup(name)) }
+
+func (j *journal) with(text slog.Handler) *journal {
+	k := *j
+	k.text = text
+	return &k
+}
+
+// priority is the syslog priority of a level.
+func priority(l slog.Level) int {
+	switch {
+	case l >= slog.LevelError:
+		return 3
+	case l >= slog.LevelWarn:
+		return 4
+	case l >= slog.LevelInfo:
+		return 6
+	}
+	return 7
+}

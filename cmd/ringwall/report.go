@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+
+	"ringwall/daemon/enforce"
+	"ringwall/rules/policy"
+)
+
+// printReport prints what an apply changed, or would.
+func (f *front) printReport(r *enforce.Report, changed string) {
+	f.printNotes(f.stderr, r)
+	if r.Refused() {
+		fmt.Fprintf(f.stdout, "%s: refused: %s; what was enforced before still is\n", r.Policy, tally(r.Diagnostics))
+		return
+	}
+	paint := f.ink(f.stdout)
+	what := width(24, func(yield func(string) bool) {
+		for _, c := range r.Changes {
+			if !yield(c.What) {
+				return
+			}
+		}
+	})
+	for _, c := range r.Changes {
+		f.printChange(paint, c, what)
+	}
+	switch {
+	case !r.Pending():
+		fmt.Fprintf(f.stdout, "%s: nothing %s, %s enforced\n", r.Policy, changed, count(r.Rules, "rule"))
+	case len(r.Changes) == 0:
+		fmt.Fprintf(f.stdout, "%s: no rule %s\n", r.Policy, changed)
+	default:
+		fmt.Fprintf(f.stdout, "%s: %s\n", r.Policy, count(len(r.Changes), "change"))
+	}
+	if r.Kernel != "" {
+		fmt.Fprintf(f.stdout, "kernel: %s%s\n", r.Kernel, f.asked(r))
+	}
+}
+
+// asked says how far the kernel has agreed to a change.
+func (f *front) asked(r *enforce.Report) string {
+	switch {
+	case r.Applied:
+		return ""
+	case r.Validated:
+		return " (validated, not committed)"
+	}
+	return " (not validated)"
+}
+
+// printChange prints one change, with its place in the policy.
+func (f *front) printChange(paint ink, c enforce.Change, what int) {
+	at := ""
+	if c.At != "" {
+		at = "  " + paint.faint(c.At)
+	}
+	line := func(sign, text, at string) {
+		fmt.Fprintf(f.stdout, "%s %s  %s%s\n", sign, pad(c.What, what), text, at)
+	}
+	switch c.Kind {
+	case enforce.Added:
+		line(paint.green("+"), c.New, at)
+	case enforce.Removed:
+		line(paint.red("-"), c.Old, at)
+	case enforce.Moved:
+		line(paint.yellow(">"), c.New, at)
+	default:
+		line(paint.yellow("~"), c.New, at)
+		fmt.Fprintf(f.stdout, "  %s  %s\n", pad("", what), paint.faint("was "+c.Old))
+	}
+}
+
+// printNotes prints what the user should know beside the change.
+func (f *front) printNotes(w io.Writer, r *enforce.Report) {
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", n)
+	}
+}
+
+// decider is what decided, with its place: "rule ssh-admins, web.yaml:12".
+func decider(d policy.Decision) string {
+	name := d.By
+	if d.Rule != nil {
+		name = "rule " + d.By
+	}
+	if d.At.IsZero() {
+		return name
+	}
+	return name + ", " + d.At.Short()
+}
+
+// interfaceNames is the interfaces of this host.
+func interfaceNames() []string {
+	list, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(list))
+	for i, in := range list {
+		names[i] = in.Name
+	}
+	return names
+}

@@ -1,0 +1,42 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ringwall/daemon"
+)
+
+// runVerb is the daemon.
+func (f *front) runVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Keep the policy enforced while the machine runs: the daemon",
+		Long: text(`
+			Enforces the policy and keeps it true: it watches the policy's files and reloads when their contents change, puts its table
+			back when another program changes it, brings bans back after a reboot, writes a line for each packet that a rule logs, and
+			serves the other verbs on its control socket.
+
+			A policy that is broken changes nothing: the log, 'status' and the service manager say why. At the start the policy that was
+			enforced last takes its place, else the emergency policy.
+
+			SIGHUP reloads. SIGTERM ends the daemon and leaves the rules in place.`),
+		Example: examples(
+			"as the service manager does", "ringwall run",
+			"beside another, in a network namespace", "ip netns exec lab ringwall run --config lab.yaml --state-dir ./state --socket ./lab.sock",
+		),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP)
+			defer signal.Stop(hangup)
+			log := f.logger()
+			return daemon.Run(cmd.Context(), daemon.Config{
+				Policy: absolute(f.config), State: f.stateDir, Socket: f.socket,
+				Build: version, Hangup: hangup, Log: log, Notify: daemon.Systemd(log),
+			})
+		},
+	}
+}

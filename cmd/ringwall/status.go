@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
+	"ringwall/rules/source"
+)
+
+// statusVerb says whether all is well.
+func (f *front) statusVerb() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say whether the policy is enforced, and what came of the last reload",
+		Long: text(`
+			Says whether the kernel enforces the policy that it should, where that came from, what became of the last reload and of the
+			daemon. It looks at the kernel, and does not take the daemon's memory for it.
+
+			Exit codes: 0 where the policy of the files is enforced, 1 where nothing is, or something else than the files say.`),
+		Example: examples(
+			"for a human", "ringwall status",
+			"for a monitor", "ringwall status --json",
+		),
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.status(cmd.Context()) },
+	}
+}
+
+// statusAnswer is what status prints as JSON.
+type statusAnswer struct {
+	Daemon bool `json:"daemon"` // one listens
+	Stale  bool `json:"stale"`  // the files say something that is not enforced
+	*control.Status
+}
+
+func (f *front) status(ctx context.Context) error {
+	a := statusAnswer{}
+	var err error
+	a.Status, err = daemonOrSelf(ctx, f, true,
+		func(d *control.Client) (*control.Status, error) { a.Daemon = true; return d.Status(ctx) },
+		func(e *enforce.Enforcer) (*control.Status, error) { return f.ownStatus(ctx, e) })
+	if err != nil {
+		return err
+	}
+	a.Stale = a.Status.Stale()
+	if f.json {
+		err = f.writeJSON(a)
+	} else {
+		f.printStatus(a)
+	}
+	if err == nil && (!a.Enforced || a.Stale) {
+		err = told(exitFailed)
+	}
+	return err
+}
+
+// ownStatus looks at the kernel and the files without a daemon.
+func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.Status, error) {
+	s := &control.Status{Notes: []string{"no daemon runs: edits are not noticed, and what others do to the table is not undone"}}
+	run := e.Running()
+	if run.Candidate == nil {
+		s.Reload.Error = "no policy has been applied here"
+		return s, nil
+	}
+	s.Policy, s.Digest, s.Source, s.Applied, s.Rules = run.Entry, run.Digest, run.Source, run.Applied, run.Rules()
+	intact, err := e.Intact(ctx)
+	s.Enforced = intact
+	switch {
+	case err != nil:
+		s.Notes = append(s.Notes, "the kernel can't be asked: "+err.Error())
+	case !intact:
+		s.Notes = append(s.Notes, "the kernel's table is not this policy's: 'ringwall apply' puts it there")
+	}
+	if bans, err := e.Bans(ctx, ""); err == nil {
+		s.Bans = len(bans)
+	}
+	now := enforce.Load(source.OS{}, absolute(f.config), e.LoadOptions())
+	s.Reload.OK = now.OK() && now.Digest == run.Digest
+	switch {
+	case !now.OK():
+		s.Reload.Error, s.Reload.Diagnostics = now.Problem(), now.Diags
+	case !s.Reload.OK:
+		s.Reload.Error = fmt.Sprintf("%s says something else than what was applied", now.Entry)
+	}
+	return s, nil
+}
+
+func (f *front) printStatus(a statusAnswer) {
+	paint := f.ink(f.stdout)
+	now := time.Now()
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(f.stdout, "%s  %s\n", paint.faint(padLeft(name, 9)), fmt.Sprintf(format, args...))
+	}
+	state := paint.green("yes")
+	switch {
+	case a.Source == enforce.Opened:
+		state = paint.red("no: the wall was taken down, the host is open")
+	case !a.Enforced:
+		state = paint.red("no")
+	case a.Stale:
+		state = paint.yellow("yes, but not what the files say")
+	}
+	line("enforced", "%s", state)
+	if a.Policy != "" {
+		line("policy", "%s, %s", a.Policy, count(a.Rules, "rule"))
+		line("source", "%s, digest %s", sourceText(a.Source), short(a.Digest))
+	}
+	if !a.Applied.IsZero() {
+		line("applied", "%s", since(a.Applied, now))
+	}
+	f.printReload(line, paint, a, now)
+	if a.Daemon {
+		line("daemon", "pid %d, %s, up since %s", a.PID, a.Build, since(a.Started, now))
+		line("table", "%s", tableText(a.Status))
+		if a.LogLost > 0 {
+			line("log", "%s lost", count(int(a.LogLost), "packet"))
+		}
+	}
+	line("bans", "%d", a.Bans)
+	for _, n := range a.Notes {
+		line("note", "%s", n)
+	}
+}
+
+// printReload says what came of the files when they were last read.
+func (f *front) printReload(line func(string, string, ...any), paint ink, a statusAnswer, now time.Time) {
+	r := a.Reload
+	text := paint.green("good")
+	if !r.OK {
+		text = paint.red("refused: ") + r.Error
+	}
+	if !r.At.IsZero() {
+		text += ", " + since(r.At, now)
+	}
+	if a.Daemon {
+		text += fmt.Sprintf("; %d good, %d refused since the start", r.Good, r.Bad)
+	}
+	if r.OK && r.At.IsZero() {
+		text = "as applied"
+	}
+	line("files", "%s", text)
+}
+
+// sourceText says where a policy came from.
+func sourceText(s enforce.Source) string {
+	switch s {
+	case enforce.Files:
+		return "its files"
+	case enforce.Socket:
+		return "handed over with apply; holds until the files change or the daemon restarts"
+	case enforce.LastGood:
+		return "the last good policy"
+	case enforce.Emergency:
+		return "the emergency policy"
+	case enforce.Opened:
+		return "none"
+	}
+	return string(s)
+}
+
+// tableText says how well the table is protected.
+func tableText(s *control.Status) string {
+	text := "other programs could change it"
+	switch {
+	case s.Owned && s.Persist:
+		text = "owned: other programs can't change it; outlives the daemon"
+	case s.Owned:
+		text = "owned: other programs can't change it"
+	}
+	if s.Heals > 0 {
+		text += fmt.Sprintf("; put back %s", times(s.Heals))
+	}
+	return text
+}
+
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
