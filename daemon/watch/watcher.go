@@ -44,6 +44,15 @@ type Paths struct {
 
 // New makes a Watcher that watches nothing yet.
 func New(opt Options) (*Watcher, error) {
+	n, err := fsnotify.NewWatcher()
+	if err != nil {
+		return nil, fmt.Errorf("watch files: %w", err)
+	}
+	return start(n, opt), nil
+}
+
+// start makes a Watcher that begins with n.
+func start(n *fsnotify.Watcher, opt Options) *Watcher {
 	opt.Settle = orDefault(opt.Settle, 50*time.Millisecond)
 	opt.Latest = orDefault(opt.Latest, 400*time.Millisecond)
 	opt.Rescan = orDefault(opt.Rescan, 30*time.Second)
@@ -56,12 +65,8 @@ func New(opt Options) (*Watcher, error) {
 		update:  make(chan Paths),
 		quit:    make(chan struct{}),
 	}
-	n, err := fsnotify.NewWatcher()
-	if err != nil {
-		return nil, fmt.Errorf("watch files: %w", err)
-	}
 	w.done.Go(func() { w.run(n) })
-	return w, nil
+	return w
 }
 
 func orDefault(d, def time.Duration) time.Duration {
