@@ -2,10 +2,14 @@ package enforce
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"syscall"
 
 	"ringwall/netfilter/kernel"
+	"ringwall/rules/check"
 	"ringwall/rules/diag"
+	"ringwall/rules/policy"
 )
 
 // Report is what came of a policy that was to be applied, or what would: the daemon's answer as well as a one-shot's.
@@ -72,23 +76,33 @@ func (r *Report) unvalidated(err error) error {
 
 // Change is one difference between the policy that is enforced and another, at the level of the policy.
 type Change struct {
-	Kind ChangeKind `json:"kind"`
-	What string     `json:"what"`          // "in.ssh-admins", "default in", "base", "failsafe", "block", "set banned"
-	At   string     `json:"at,omitempty"`  // file:line in the policy that has it; in the new one where both do
-	Old  string     `json:"old,omitempty"` // as the enforced policy writes it
-	New  string     `json:"new,omitempty"` // as the other does
+	check.Change
+	What string `json:"what"` // its subject in words: "in.ssh-admins", "default in", "base invalid", "set banned"
 }
-
-// ChangeKind is the kind of a Change.
-type ChangeKind string
 
 // The kinds of change.
 const (
-	Added   ChangeKind = "added"
-	Removed ChangeKind = "removed"
-	Changed ChangeKind = "changed"
-	Moved   ChangeKind = "moved"
+	Added   = check.Added
+	Removed = check.Removed
+	Changed = check.Changed
+	Moved   = check.Moved
 )
+
+// changes is the difference between what is enforced, nil for nothing, and a candidate.
+func changes(running, c *Candidate) (list []Change) {
+	var before *policy.Policy
+	if running != nil {
+		before = running.Policy
+	}
+	for _, ch := range check.Compare(before, c.Policy) {
+		what := strings.Join(slices.DeleteFunc([]string{string(ch.Subject), ch.List, ch.Name}, func(s string) bool { return s == "" }), " ")
+		if ch.Subject == check.SubjectRule {
+			what = ch.List + "." + ch.Name
+		}
+		list = append(list, Change{ch, what})
+	}
+	return list
+}
 
 // Source says where an enforced policy came from.
 type Source string
