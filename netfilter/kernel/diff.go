@@ -122,6 +122,7 @@ func (d *differ) removeRules(have *ruleset.Ruleset) {
 		case len(h.Rules) == 0:
 		case gone(d, kindChain, h.Name, d.wantChains) || edit.flush:
 			d.add(flushChain{h.Name, len(h.Rules)})
+		case edit.same:
 		default:
 			for i, r := range h.Rules {
 				if !edit.kept[i] {
@@ -245,6 +246,9 @@ func (d *differ) addChains(want *ruleset.Ruleset) {
 func (d *differ) addRules(want *ruleset.Ruleset) {
 	for _, w := range want.Chains {
 		edit := d.edits[w.Name]
+		if edit.same {
+			continue
+		}
 		for i, r := range w.Rules {
 			if edit.flush || edit.match[i] < 0 {
 				d.add(addRule{w.Name, r, edit.before[i]})
@@ -255,6 +259,7 @@ func (d *differ) addRules(want *ruleset.Ruleset) {
 
 // chainEdit is how a chain's rules become others.
 type chainEdit struct {
+	same     bool         // nothing is to be done
 	flush    bool         // all old rules go, all new ones come
 	kept     map[int]bool // old rules that stay
 	match    []int        // of each new rule the old one that it is, -1 for none
@@ -267,16 +272,18 @@ const smallChain = 8
 
 // chainEdit keeps as many rules as can stay in order. Of rules that are alike the first is taken for the first.
 func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
+	haveKeys, wantKeys := d.keys(have), d.keys(want)
+	if slices.Equal(haveKeys, wantKeys) && !slices.Contains(haveKeys, "") {
+		return &chainEdit{same: true}
+	}
 	e := &chainEdit{kept: make(map[int]bool), match: make([]int, len(want))}
 	places := make(map[string][]int, len(have))
-	for i, r := range have {
-		if k := d.key(r); k != "" {
-			places[k] = append(places[k], i)
-		}
+	for i, k := range haveKeys {
+		places[k] = append(places[k], i)
 	}
-	for i, r := range want {
+	for i, k := range wantKeys {
 		e.match[i] = -1
-		if k := d.key(r); k != "" && len(places[k]) > 0 {
+		if k != "" && len(places[k]) > 0 {
 			e.match[i], places[k] = places[k][0], places[k][1:]
 		}
 	}
@@ -287,9 +294,6 @@ func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
 			e.kept[m] = true
 			keepsState = keepsState || stateful(have[m])
 		}
-	}
-	if len(e.kept) == len(have) && len(e.kept) == len(want) {
-		return e
 	}
 	e.before = make([]int, len(want))
 	if e.flush = len(e.kept) == 0 || len(have) <= smallChain && !keepsState; e.flush {
@@ -309,6 +313,14 @@ func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
 	appended := len(e.kept) == len(have) && !slices.Contains(e.match[:len(have)], -1)
 	e.byHandle = !appended
 	return e
+}
+
+func (d *differ) keys(rules []*ruleset.Rule) []string {
+	keys := make([]string, len(rules))
+	for i, r := range rules {
+		keys[i] = d.key(r)
+	}
+	return keys
 }
 
 // key is the rule's, unless it refers to something that is made anew: then it must be, too.
