@@ -64,12 +64,12 @@ func (w *walk) whyNot(r *Rule, miss part) string {
 		if !pkt.Socket {
 			return "the packet has no socket, so no user"
 		}
-		return notOne("user", fmt.Sprint(pkt.UID), m.User, func(o Owner) string { return o.Name })
+		return notOne("user", ownerText(pkt.UID), m.User, func(o Owner) string { return o.Name })
 	case partGroup:
 		if !pkt.Socket {
 			return "the packet has no socket, so no group"
 		}
-		return notOne("group", fmt.Sprint(pkt.GID), m.Group, func(o Owner) string { return o.Name })
+		return notOne("group", ownerText(pkt.GID), m.Group, func(o Owner) string { return o.Name })
 	}
 	return ""
 }
@@ -116,11 +116,14 @@ func (w *walk) describe() string {
 	return text
 }
 
-// describeWhat is what w's family of a WHAT holds, abbreviated.
+// describeWhat is what w's family of a WHAT holds, abbreviated: of the packet's protocol where it holds any of that.
 func (w *walk) describeWhat(what What) string {
 	set := what.V4
 	if w.pkt.Is6() {
 		set = what.V6
+	}
+	if same := set.Intersect(wholeProto(w.pkt.Proto)); !same.IsEmpty() {
+		set = same
 	}
 	var out []string
 	for _, r := range set.Ranges() {
@@ -215,6 +218,14 @@ func nameText(s string) string {
 		return "(not given)"
 	}
 	return s
+}
+
+// ownerText is the number of a user or group, or words where a query did not give it.
+func ownerText(id uint32) string {
+	if id == nobody {
+		return "(not given)"
+	}
+	return fmt.Sprint(id)
 }
 
 // ports is a set of ports as text.
