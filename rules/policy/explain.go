@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
-	"time"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/diag"
@@ -35,7 +34,7 @@ func (w *walk) whyNot(r *Rule, miss part) string {
 	m, pkt := &r.Match, w.pkt
 	switch miss {
 	case partExpired:
-		return "expired on " + time.Unix(r.Expires, 0).UTC().Format(time.DateOnly)
+		return "expired on " + dateText(r.Expires)
 	case partFamily:
 		if w.src.six || w.dst.six {
 			return "matches IPv4 only"
