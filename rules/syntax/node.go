@@ -2,6 +2,9 @@
 //
 // It is the only package that imports the YAML library, and the only one that knows its traps: what
 // leaves Parse without a diagnostic means what it says. Values are their source text; YAML's types play no part.
+//
+// Be aware: the value of an alias is the very Node of its anchor, with the place of the anchor. Trees are not to be
+// changed.
 package syntax
 
 import "ringwall/rules/diag"
@@ -21,12 +24,14 @@ func (k Kind) String() string { return [...]string{"nothing", "a value", "a list
 
 // Node is one value of a document.
 type Node struct {
-	Kind   Kind
-	At     diag.Span // of a scalar its token, quotes included; of a list or mapping its first token
-	Text   string    // of a scalar
-	Quoted bool      // of a scalar: it stood in quotes or was a block scalar
-	Items  []*Node   // of a list
-	Pairs  []Pair    // of a mapping, in order
+	Kind Kind
+	// At is of a scalar its token, quotes included (the first line of it, or the `|` of a block); of a list or mapping
+	// its first token; of Null the key or the dash that lacks a value.
+	At     diag.Span
+	Text   string  // of a scalar
+	Quoted bool    // of a scalar: it stood in quotes or was a block scalar
+	Items  []*Node // of a list
+	Pairs  []Pair  // of a mapping, in order
 }
 
 // Pair is one key of a mapping with its value.

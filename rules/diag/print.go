@@ -1,0 +1,207 @@
+package diag
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// Sources hands out the text of the files that a list names, false where it has none: then places are printed without
+// their line.
+type Sources interface {
+	Text(file string) ([]byte, bool)
+}
+
+// Style is how a list is printed.
+type Style struct {
+	Color bool // with the escape codes of terminals
+}
+
+// Print writes a list for people: each finding as "file:line:col: severity: message [code]", then the line of the
+// source with a mark under what is meant, the hint, and the other places that it concerns. Characters that a terminal
+// would act on are written as escapes, wherever they come from. The sources may be nil.
+func Print(w io.Writer, l List, from Sources, style Style) error {
+	p := &printer{from: from, style: style, files: map[string]*lines{}}
+	for _, d := range l {
+		p.diagnostic(d)
+	}
+	_, err := w.Write(p.out.Bytes())
+	return err
+}
+
+// Summary counts a list in words: "2 errors, 1 warning"; empty where there is nothing.
+func (l List) Summary() string {
+	counts := [2]int{}
+	for _, d := range l {
+		counts[d.Severity&1]++
+	}
+	var parts []string
+	for severity, n := range counts {
+		switch {
+		case n == 1:
+			parts = append(parts, "1 "+Severity(severity).String())
+		case n > 1:
+			parts = append(parts, fmt.Sprintf("%d %ss", n, Severity(severity)))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printer is one Print under way.
+type printer struct {
+	from  Sources
+	style Style
+	files map[string]*lines
+	out   bytes.Buffer
+}
+
+// The colours, as terminals name them.
+const (
+	bold   = "\x1b[1m"
+	red    = "\x1b[1;31m"
+	yellow = "\x1b[1;33m"
+	blue   = "\x1b[34m"
+	plain  = "\x1b[0m"
+)
+
+// paint is a text in a colour.
+func (p *printer) paint(color, s string) string {
+	if !p.style.Color || s == "" {
+		return s
+	}
+	return color + s + plain
+}
+
+func (p *printer) diagnostic(d Diagnostic) {
+	color := red
+	if d.Severity == Warning {
+		color = yellow
+	}
+	if place := d.At.Pos.String(); place != "" {
+		p.out.WriteString(p.paint(bold, Visible(place)+":") + " ")
+	}
+	p.out.WriteString(p.paint(color, d.Severity.String()+":") + " " + p.paint(bold, Visible(d.Message)))
+	if d.Code != "" {
+		p.out.WriteString(" [" + Visible(d.Code) + "]")
+	}
+	p.out.WriteByte('\n')
+	p.excerpt(d.At, color)
+	if d.Hint != "" {
+		p.out.WriteString(p.paint(blue, "      = ") + "hint: " + Visible(d.Hint) + "\n")
+	}
+	for _, n := range d.Related {
+		p.out.WriteString("  " + Visible(n.At.Pos.String()) + ": " + Visible(n.Message) + "\n")
+		p.excerpt(n.At, blue)
+	}
+}
+
+// excerpt writes a line with a mark under a place in it.
+func (p *printer) excerpt(at Span, color string) {
+	line, ok := p.line(at.Pos)
+	if !ok {
+		return
+	}
+	shown, before, width := window(line, at)
+	p.out.WriteString(p.paint(blue, fmt.Sprintf("%5d | ", at.Line)) + shown + "\n")
+	if at.Col > 0 {
+		mark := "^" + strings.Repeat("~", max(1, width)-1)
+		p.out.WriteString(p.paint(blue, "      | ") + strings.Repeat(" ", before) + p.paint(color, mark) + "\n")
+	}
+}
+
+// line returns the line of a place.
+func (p *printer) line(at Pos) ([]byte, bool) {
+	if p.from == nil || at.Line == 0 {
+		return nil, false
+	}
+	f, ok := p.files[at.File]
+	if !ok {
+		if text, ok := p.from.Text(at.File); ok {
+			f = newLines(text)
+		}
+		p.files[at.File] = f
+	}
+	return f.line(at.Line)
+}
+
+// lines finds the lines of a text. Lists are sorted by place, so that the next is mostly below the last.
+type lines struct {
+	text   []byte
+	number int // of the line that begins at offset
+	offset int
+}
+
+func newLines(text []byte) *lines {
+	return &lines{text: bytes.TrimPrefix(text, []byte("\ufeff")), number: 1}
+}
+
+// line returns a line without its end.
+func (f *lines) line(number int) ([]byte, bool) {
+	if f == nil || number < 1 {
+		return nil, false
+	}
+	if number < f.number {
+		f.number, f.offset = 1, 0
+	}
+	for f.number < number {
+		i := bytes.IndexByte(f.text[f.offset:], '\n')
+		if i < 0 {
+			return nil, false
+		}
+		f.number, f.offset = f.number+1, f.offset+i+1
+	}
+	line := f.text[f.offset:]
+	if i := bytes.IndexByte(line, '\n'); i >= 0 {
+		line = line[:i]
+	}
+	return bytes.TrimSuffix(line, []byte("\r")), true
+}
+
+// maxColumns is how much of a line is shown.
+const maxColumns = 160
+
+// window makes the part of a line around a place fit for a terminal: what is shown, how many columns of it stand
+// before the place, and how many the place takes.
+func window(line []byte, at Span) (shown string, before, width int) {
+	// Only what can be shown is looked at: a line may be megabytes long.
+	start, col := 0, 1
+	for ; col < at.Col && start < len(line); col++ {
+		_, size := utf8.DecodeRune(line[start:])
+		start += size
+	}
+	begin, cut := start, 0
+	for ; begin > 0 && cut < maxColumns*2/3; cut++ {
+		_, size := utf8.DecodeLastRune(line[:begin])
+		begin -= size
+	}
+	if begin > 0 && col <= maxColumns/2 {
+		begin = 0
+	}
+	var b strings.Builder
+	column := 0
+	if begin > 0 {
+		b.WriteString("...")
+		column = 3
+	}
+	first := column
+	for i, n := begin, 0; i < len(line); {
+		if column-first >= maxColumns {
+			b.WriteString("...")
+			break
+		}
+		r, size := utf8.DecodeRune(line[i:])
+		text, w := cell(r, size, line[i], column)
+		if i < start {
+			before += w
+		} else if n < at.Len {
+			width += w
+			n++
+		}
+		b.WriteString(text)
+		column += w
+		i += size
+	}
+	return strings.TrimRight(b.String(), " "), before + first, width
+}

@@ -1,0 +1,280 @@
+package syntax
+
+import (
+	"bytes"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"ringwall/rules/diag"
+)
+
+// builder makes a tree of what the library has read, and reports what does not mean what it looks like.
+type builder struct {
+	t       *text
+	diags   *diag.List
+	anchors map[*yaml.Node]*anchored
+	aliased int // values that aliases stood for so far
+}
+
+// anchored is a node with an anchor.
+type anchored struct {
+	node   *Node // nil while its inside is being read
+	size   int   // values in it, those of aliases included
+	height int   // how deep they are nested
+}
+
+// part is a node with its measures.
+type part struct {
+	*Node
+	size, height int
+}
+
+// errorf reports an error, up to a number in one file.
+func (b *builder) errorf(at diag.Span, code, format string, args ...any) *diag.Diagnostic {
+	switch n := len(*b.diags); {
+	case n > maxFindings:
+		return &diag.Diagnostic{}
+	case n == maxFindings:
+		return b.diags.Errorf(at, "too-many", "this file has more mistakes than the %d before this one", maxFindings)
+	}
+	return b.diags.Errorf(at, code, format, args...)
+}
+
+// document makes the tree of a document.
+func (b *builder) document(n *yaml.Node) *Node {
+	root := &Node{Kind: Map, At: top(b.t.file)}
+	if len(n.Content) == 0 {
+		return root
+	}
+	made := b.node(n.Content[0], nil, 1).Node
+	if made.Kind == Null {
+		return root
+	}
+	if made.Kind == Scalar && !made.Quoted {
+		if glued := b.gluedColon(made.Text, made.At); glued != nil {
+			root.At, root.Pairs = made.At, []Pair{*glued}
+			return root
+		}
+	}
+	return made
+}
+
+// secondDocument reports what follows the first document.
+func (b *builder) secondDocument() {
+	at := top(b.t.file)
+	l := newLexer(b.t)
+	content, ended := false, false
+	for tok := l.next(); tok.kind != tokEnd; tok = l.next() {
+		begins := tok.kind == tokMarker && b.t.src[tok.start] == '-'
+		if ended || content && begins {
+			at = b.t.span(tok.start, tok.end)
+			break
+		}
+		ended = tok.kind == tokMarker && !begins
+		content = content || b.t.src[tok.start] != '%'
+	}
+	b.errorf(at, "second-document", "a second document begins here").WithHint("write one document a file, and take the `---` out")
+}
+
+// node makes a node. The owner is what lacks a value where there is none: the key, or nil.
+func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
+	if n.Kind == yaml.AliasNode {
+		return b.alias(n, depth)
+	}
+	start := b.t.find(n.Line, n.Column)
+	var known *anchored
+	if n.Anchor != "" {
+		known = &anchored{}
+		b.anchors[n] = known
+	}
+	tag, start := b.properties(start)
+	p := part{Node: &Node{}, size: 1, height: 1}
+	if depth > maxDepth {
+		tooDeep(b.t.span(start, start), b.diags)
+		return p
+	}
+	switch n.Kind {
+	case yaml.SequenceNode:
+		p.Kind, p.At = List, b.t.span(start, start)
+		for _, c := range n.Content {
+			item := b.node(c, nil, depth+1)
+			p.Items = append(p.Items, item.Node)
+			p.add(item)
+		}
+	case yaml.MappingNode:
+		p.Kind, p.At = Map, b.t.span(start, start)
+		b.pairs(&p, n, depth)
+	default:
+		b.scalar(p.Node, n, owner, start)
+	}
+	if p.Kind == Map {
+		b.addressKey(p.Node)
+	}
+	if tag != "" {
+		b.tag(p.Node, tag, n)
+	}
+	if known != nil {
+		known.node, known.size, known.height = p.Node, p.size, p.height
+	}
+	return p
+}
+
+// add counts a part of p.
+func (p *part) add(inner part) {
+	p.size = min(p.size+inner.size, maxAliased+1)
+	p.height = max(p.height, inner.height+1)
+}
+
+// alias returns the node of an anchor.
+func (b *builder) alias(n *yaml.Node, depth int) part {
+	start := b.t.find(n.Line, n.Column)
+	at := b.t.span(start, start+1+len(n.Value))
+	nothing := part{Node: &Node{Kind: Scalar, At: at, Text: n.Value}, size: 1, height: 1}
+	to := b.anchors[n.Alias]
+	switch {
+	case b.aliased > maxAliased: // reported
+		return nothing
+	case to == nil || to.node == nil:
+		b.errorf(at, "bad-alias", "the alias stands within what it stands for")
+		return nothing
+	case depth+to.height-1 > maxDepth:
+		tooDeep(at, b.diags)
+		return nothing
+	}
+	if b.aliased += to.size; b.aliased > maxAliased {
+		b.errorf(at, "too-large", "aliases stand for more than %d values", maxAliased)
+		return nothing
+	}
+	return part{Node: to.node, size: to.size, height: to.height}
+}
+
+// pairs makes the pairs of a mapping.
+func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
+	first := map[string]diag.Span{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := b.node(n.Content[i], nil, depth+1).Node
+		if n.Content[i].Kind == yaml.AliasNode || key.Kind != Scalar {
+			b.badKey(key, n.Content[i])
+			b.node(n.Content[i+1], key, depth+1)
+			continue
+		}
+		if i == 0 && n.Style&yaml.FlowStyle == 0 {
+			p.At = key.At
+		}
+		value := b.node(n.Content[i+1], key, depth+1)
+		p.add(value)
+		if key.Text == "<<" && !key.Quoted {
+			b.errorf(key.At, "merge-key", "`<<` merges nothing here").
+				WithHint("write the keys out; an alias may stand for a whole value: `from: *NAME`")
+			continue
+		}
+		if at, ok := first[key.Text]; ok {
+			b.errorf(key.At, "duplicate-key", "the key `%s` stands twice in one mapping", shown(key.Text)).
+				WithHint("several values are a list: `%s: [A, B]`", shown(key.Text)).
+				Also(at, "first here")
+			continue
+		}
+		first[key.Text] = key.At
+		if value.Kind == Null && n.Style&yaml.FlowStyle != 0 && !key.Quoted {
+			if glued := b.gluedColon(key.Text, key.At); glued != nil {
+				p.Pairs = append(p.Pairs, *glued)
+				continue
+			}
+		}
+		p.Pairs = append(p.Pairs, Pair{Key: key, Value: value.Node})
+	}
+	if depth > 1 {
+		b.cutTexts(n)
+	}
+}
+
+// badKey reports a key that is none.
+func (b *builder) badKey(key *Node, n *yaml.Node) {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		b.errorf(key.At, "bad-key", "an alias is no key").WithHint("write the key out")
+	case key.Kind == Null:
+		b.errorf(key.At, "bad-key", "a key is missing before the colon")
+	default:
+		b.errorf(key.At, "bad-key", "%s is no key", key.Kind).WithHint("a key is one word")
+	}
+}
+
+// scalar fills a node in for a value.
+func (b *builder) scalar(node *Node, n *yaml.Node, owner *Node, start int) {
+	plain := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
+	if plain && n.Value == "" {
+		node.At = b.nothing(owner, start)
+		return
+	}
+	node.Kind, node.Text, node.Quoted = Scalar, n.Value, !plain
+	node.At = b.t.span(start, b.scalarEnd(n, start))
+	b.checkText(node)
+}
+
+// nothing is the place of a value that is not there: its key, or its dash.
+func (b *builder) nothing(owner *Node, start int) diag.Span {
+	if owner != nil {
+		return owner.At
+	}
+	if start > 0 && start <= len(b.t.src) && b.t.src[start-1] == '-' {
+		start--
+	}
+	return b.t.span(start, start)
+}
+
+// scalarEnd is where a scalar's token ends on the line that it begins on.
+func (b *builder) scalarEnd(n *yaml.Node, start int) int {
+	src, end := b.t.src, b.t.lineEnd(start)
+	if start >= end {
+		return start
+	}
+	switch c := src[start]; {
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		return start + len(firstWord(src[start:end]))
+	case n.Style&yaml.DoubleQuotedStyle != 0, n.Style&yaml.SingleQuotedStyle != 0:
+		for i := start + 1; i < end; i++ {
+			switch {
+			case c == '"' && src[i] == '\\':
+				i++
+			case c == '\'' && src[i] == '\'' && i+1 < end && src[i+1] == '\'':
+				i++
+			case src[i] == c:
+				return i + 1
+			}
+		}
+		return end
+	}
+	return min(end, b.plainEnd(n.Value, start))
+}
+
+// plainEnd is where a plain scalar ends, maybe lines below. Only blanks and line breaks can lie between its words.
+func (b *builder) plainEnd(value string, start int) int {
+	end := start
+	for word := range strings.FieldsSeq(value) {
+		i := bytes.Index(b.t.src[end:], []byte(word))
+		if i < 0 {
+			break
+		}
+		end += i + len(word)
+	}
+	return end
+}
+
+// firstWord is what stands before the first blank.
+func firstWord(s []byte) []byte {
+	if i := bytes.IndexAny(s, " \t\r\n"); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+// shown makes a text of the file fit for a message.
+func shown(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "..."
+	}
+	return strings.ToValidUTF8(s, "?")
+}
