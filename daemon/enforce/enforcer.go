@@ -64,7 +64,7 @@ type Running struct {
 
 // Open makes an Enforcer for the network namespace of the calling thread. It waits for another process that holds the
 // state directory; where that goes on the error is a *store.HeldError, which names it.
-func Open(ctx context.Context, opt Options) (e *Enforcer, err error) {
+func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if opt.LogGroup == 0 {
 		opt.LogGroup = DefaultLogGroup
 	}
@@ -77,33 +77,38 @@ func Open(ctx context.Context, opt Options) (e *Enforcer, err error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	e = &Enforcer{opt: opt, dir: store.At(opt.State)}
-	defer func() {
-		if err != nil {
-			e.Close()
-		}
-	}()
-	if e.host, err = host.Open(); err != nil {
-		return nil, fmt.Errorf("host: %w", err)
-	}
-	if !opt.ReadOnly {
-		if err := e.dir.Create(); err != nil {
-			return nil, err
-		}
-		wait, cancel := context.WithTimeout(ctx, opt.Wait)
-		defer cancel()
-		if e.lock, err = e.dir.Lock(wait); err != nil {
-			return nil, err
-		}
-	}
-	if e.conn, err = kernel.Dial(opt.Kernel); err != nil {
-		if !opt.ReadOnly {
-			return nil, fmt.Errorf("nf_tables: %w", err)
-		}
-		e.conn, e.refusal = nil, err
+	e := &Enforcer{opt: opt, dir: store.At(opt.State)}
+	if err := e.open(ctx); err != nil {
+		return nil, errors.Join(err, e.Close())
 	}
 	e.recall()
 	return e, nil
+}
+
+// open takes hold of the host, the state directory and the kernel.
+func (e *Enforcer) open(ctx context.Context) (err error) {
+	if e.host, err = host.Open(); err != nil {
+		return fmt.Errorf("host: %w", err)
+	}
+	if !e.opt.ReadOnly {
+		if err := e.dir.Create(); err != nil {
+			return err
+		}
+		wait, cancel := context.WithTimeout(ctx, e.opt.Wait)
+		defer cancel()
+		if e.lock, err = e.dir.Lock(wait); err != nil {
+			return err
+		}
+	}
+	e.conn, err = kernel.Dial(e.opt.Kernel)
+	if err == nil {
+		return nil
+	}
+	e.conn, e.refusal = nil, err
+	if !e.opt.ReadOnly {
+		return fmt.Errorf("nf_tables: %w", err)
+	}
+	return nil
 }
 
 // Close gives the kernel's socket and the state directory back. The rules stay in place.
