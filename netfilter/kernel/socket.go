@@ -15,10 +15,11 @@ import (
 // made while they are read: a batch therefore never has to be waited for.
 type socket struct {
 	fd      int
-	port    uint32 // netlink's address of the socket, unique within the network namespace
+	file    *os.File // of fd, for waiting
+	port    uint32   // netlink's address of the socket, unique within the network namespace
 	seq     uint32
-	timeout time.Duration
-	sndbuf  int // what the send buffer was last set to hold
+	timeout time.Duration // bounds the wait for an answer; 0 for no bound
+	sndbuf  int           // what the send buffer was last set to hold
 	buf     []byte
 }
 
@@ -35,14 +36,13 @@ const (
 var errInterrupted = errors.New("the dump was interrupted by changes")
 
 func openSocket(timeout time.Duration) (*socket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open a netfilter socket: %w", os.NewSyscallError("socket", err))
 	}
-	s := &socket{fd: fd, timeout: timeout, buf: make([]byte, readBuffer)}
+	s := &socket{fd: fd, file: os.NewFile(uintptr(fd), "netfilter socket"), timeout: timeout, buf: make([]byte, readBuffer)}
 	if err := s.setUp(); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("open a netfilter socket: %w", err)
+		return nil, errors.Join(fmt.Errorf("open a netfilter socket: %w", err), s.close())
 	}
 	return s, nil
 }
@@ -67,7 +67,7 @@ func (s *socket) setUp() error {
 	return nil
 }
 
-func (s *socket) close() error { return unix.Close(s.fd) }
+func (s *socket) close() error { return s.file.Close() }
 
 // nextSeq is a sequence number that was not used before, never 0.
 func (s *socket) nextSeq() uint32 {
@@ -105,11 +105,13 @@ func (s *socket) send(b []byte) error {
 // message is one answer of the kernel. Body is without the netlink and the nfnetlink header; it is overwritten by the next
 // receive.
 type message struct {
-	typ  uint16 // of nf_tables, or a control type of netlink
-	seq  uint32
-	intr bool // part of a dump that is a mixture of two states
-	body []byte
-	err  *kernelError // of an NLMSG_ERROR: nil error number for an acknowledgement
+	typ    uint16 // of nf_tables, or a control type of netlink
+	seq    uint32
+	port   uint32 // of the socket that caused it
+	family uint8
+	intr   bool // part of a dump that is a mixture of two states
+	body   []byte
+	err    *kernelError // of an NLMSG_ERROR or NLMSG_DONE; its error number is 0 for an acknowledgement
 }
 
 // kernelError is the content of an NLMSG_ERROR.
@@ -119,36 +121,58 @@ type kernelError struct {
 	offset uint32
 }
 
-// receive reads what is there, calling each for every message. It waits until the deadline if wait is set, else it returns
-// unix.EAGAIN where there is nothing.
+// receive reads one datagram and calls each for every message in it. It waits for one if wait is set, until the timeout or the
+// end of the context; else it returns unix.EAGAIN where there is none.
 func (s *socket) receive(ctx context.Context, wait bool, each func(message) error) error {
-	deadline := time.Now().Add(s.timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
-		deadline = d
-	}
-	for {
-		if err := ctx.Err(); err != nil && wait {
-			return err
-		}
-		n, _, err := unix.Recvfrom(s.fd, s.buf, unix.MSG_DONTWAIT)
-		switch {
-		case err == nil:
-			return split(s.buf[:n], each)
-		case err == unix.EINTR:
-			continue
-		case err != unix.EAGAIN || !wait:
-			return err
-		}
-		left := time.Until(deadline)
-		if left <= 0 {
-			return fmt.Errorf("read from nf_tables: %w", os.ErrDeadlineExceeded)
-		}
-		// In slices, so that a cancelled context is noticed.
-		fds := []unix.PollFd{{Fd: int32(s.fd), Events: unix.POLLIN}}
-		if _, err := unix.Poll(fds, int(min(left, 100*time.Millisecond)/time.Millisecond)+1); err != nil && err != unix.EINTR {
-			return os.NewSyscallError("poll", err)
+	var n int
+	var err error
+	read := func(fd uintptr) (done bool) {
+		for {
+			if n, _, err = unix.Recvfrom(int(fd), s.buf, unix.MSG_DONTWAIT); err != unix.EINTR {
+				return err != unix.EAGAIN
+			}
 		}
 	}
+	if !read(uintptr(s.fd)) && wait {
+		if err := s.await(ctx, read); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return split(s.buf[:n], each)
+}
+
+// await calls read whenever there may be something, until it is done.
+func (s *socket) await(ctx context.Context, read func(fd uintptr) bool) error {
+	var deadline time.Time
+	if s.timeout != 0 {
+		deadline = time.Now().Add(s.timeout)
+	}
+	if err := s.file.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	conn, err := s.file.SyscallConn()
+	if err != nil {
+		return err
+	}
+	woken := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = s.file.SetReadDeadline(time.Unix(1, 0))
+		close(woken)
+	})
+	err = conn.Read(read)
+	if !stop() {
+		<-woken // lest it ends the next wait
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		return fmt.Errorf("read from nf_tables: %w", err)
+	}
+	return nil
 }
 
 // split takes a datagram apart.
@@ -162,6 +186,7 @@ func split(b []byte, each func(message) error) error {
 		m := message{
 			typ:  binary.NativeEndian.Uint16(b[4:]),
 			seq:  binary.NativeEndian.Uint32(b[8:]),
+			port: binary.NativeEndian.Uint32(b[12:]),
 			intr: flags&unix.NLM_F_DUMP_INTR != 0,
 		}
 		body := b[unix.NLMSG_HDRLEN:n]
@@ -169,7 +194,7 @@ func split(b []byte, each func(message) error) error {
 		case m.typ == unix.NLMSG_ERROR || m.typ == unix.NLMSG_DONE:
 			m.err = parseError(body, flags)
 		case len(body) >= nfgenLen:
-			m.body = body[nfgenLen:]
+			m.family, m.body = body[0], body[nfgenLen:]
 		}
 		if err := each(m); err != nil {
 			return err
