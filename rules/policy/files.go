@@ -48,7 +48,7 @@ func (l *loader) readFile(name string, at diag.Span, stack []string) *file {
 		l.unreadable(name, at, err)
 		return nil
 	}
-	tree, diags := parseTree(name, data)
+	tree, diags := syntax.Parse(name, data)
 	l.diags = append(l.diags, diags...)
 	if tree == nil {
 		return nil
