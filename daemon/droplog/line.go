@@ -1,6 +1,7 @@
 package droplog
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 type Origin struct {
 	At      string // file:line
 	Verdict string // "allow", "deny" or "reject"; empty where unknown
+	Text    string // of `log: "text"`; may be empty
 }
 
 // Writer writes one line a packet to a log. find knows the rule by the name in the log's prefix; packets of a rule that it does not
@@ -37,7 +39,7 @@ func attrs(p Packet, o Origin) []slog.Attr {
 	text("rule", p.Rule)
 	text("at", o.At)
 	text("verdict", o.Verdict)
-	text("text", p.Text)
+	text("text", cmp.Or(o.Text, p.Text))
 	text("proto", protoName(p.Proto))
 	text("src", p.Src.String())
 	if p.HasPorts {

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,7 +16,8 @@ import (
 // Options is where a Reader reads.
 type Options struct {
 	Group uint16 // of the rules' logs
-	// Interface names the interface with an index.
+	// Interface names the interface with an index, empty where there is none; nil for the interfaces of the
+	// process's network namespace.
 	Interface func(index uint32) string
 	// Now is the time; nil for time.Now.
 	Now func() time.Time
@@ -24,22 +25,28 @@ type Options struct {
 
 // Reader takes packets from a log group. The kernel gives a group to one reader at a time.
 type Reader struct {
-	opt  Options
-	log  *nflog.Nflog
-	seq  sequence
-	lost atomic.Uint64
-	bad  atomic.Uint64
+	opt     Options
+	log     *nflog.Nflog
+	packets chan nflog.Attribute
+	failed  chan error // holds at most one: nothing is read after it
+	stop    context.CancelFunc
+	seq     sequence
+	lost    atomic.Uint64
+	bad     atomic.Uint64
 }
 
 // receiveBuffer is the kernel's queue for packets that are not read yet, in bytes. With the default of some 200 kB half
 // is lost at 50,000 packets a second; this loses none.
 const receiveBuffer = 8 << 20
 
-// Open binds the group in the network namespace of the calling thread; CAP_NET_ADMIN is needed. The error wraps
-// fs.ErrPermission where another program reads the group.
+// Open takes the group, in the network namespace of the calling thread; CAP_NET_ADMIN is needed. It fails where another
+// program reads the group. What is logged from then on waits for Run.
 func Open(opt Options) (*Reader, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.Interface == nil {
+		opt.Interface = interfaceName
 	}
 	log, err := nflog.Open(&nflog.Config{
 		Group:    opt.Group,
@@ -51,48 +58,70 @@ func Open(opt Options) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log group %d: %w", opt.Group, err)
 	}
-	if err := log.Con.SetReadBuffer(receiveBuffer); err != nil {
-		log.Close()
-		return nil, fmt.Errorf("log group %d: receive buffer of %d bytes: %w", opt.Group, receiveBuffer, err)
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Reader{
+		opt:     opt,
+		log:     log,
+		packets: make(chan nflog.Attribute),
+		failed:  make(chan error, 1),
+		stop:    stop,
 	}
-	return &Reader{opt: opt, log: log}, nil
+	if err := r.bind(ctx); err != nil {
+		r.Close()
+		return nil, fmt.Errorf("bind log group %d: %w", opt.Group, err)
+	}
+	return r, nil
 }
 
-// Run reads until ctx ends, which is no error, and calls f for every packet, one at a time. The Reader is closed after it.
-func (r *Reader) Run(ctx context.Context, f func(Packet)) error {
-	defer r.log.Close()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // the library waits for it in Close
-
-	failed := make(chan error, 1)
-	gate := &gate{}
-	defer gate.shut()
+// bind starts the library's goroutine, which hands packets over until ctx ends.
+func (r *Reader) bind(ctx context.Context) error {
+	if err := r.log.Con.SetReadBuffer(receiveBuffer); err != nil {
+		return fmt.Errorf("receive buffer of %d bytes: %w", receiveBuffer, err)
+	}
+	const goOn, end = 0, 1
 	take := func(a nflog.Attribute) int {
-		gate.pass(func() { r.take(a, f) })
-		return 0
+		select {
+		case r.packets <- a:
+			return goOn
+		case <-ctx.Done():
+			return end
+		}
 	}
 	onError := func(err error) int {
 		switch {
 		case errors.Is(err, unix.ENOBUFS):
-			return 0 // packets were lost; the sequence tells how many
+			return goOn // packets were lost; the sequence tells how many
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return 0 // ctx ended
+			return goOn // ctx ended: the library looks at it next
 		}
-		failed <- err
-		return 1
+		r.failed <- err
+		return end
 	}
-	if err := r.log.RegisterWithErrorFunc(ctx, take, onError); err != nil {
-		return fmt.Errorf("bind log group %d: %w", r.opt.Group, err)
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-failed:
-		return fmt.Errorf("read log group %d: %w", r.opt.Group, err)
+	return r.log.RegisterWithErrorFunc(ctx, take, onError)
+}
+
+// Run calls f for every packet, one at a time, until ctx ends, which is no error. The Reader is closed after it.
+func (r *Reader) Run(ctx context.Context, f func(Packet)) error {
+	defer r.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-r.failed:
+			return fmt.Errorf("read log group %d: %w", r.opt.Group, err)
+		case a := <-r.packets:
+			r.take(a, f)
+		}
 	}
 }
 
-// Lost is how many packets the kernel logged and could not hand over, since Run began.
+// Close gives the group back. It is needed only where Run was never called.
+func (r *Reader) Close() error {
+	r.stop() // the library waits for it in Close
+	return r.log.Close()
+}
+
+// Lost is how many packets the kernel logged and could not hand over.
 func (r *Reader) Lost() uint64 { return r.lost.Load() }
 
 // Unreadable is how many packets came without a whole IP header.
@@ -110,6 +139,14 @@ func (r *Reader) take(a nflog.Attribute, f func(Packet)) {
 	f(p)
 }
 
+func interfaceName(index uint32) string {
+	i, err := net.InterfaceByIndex(int(index))
+	if err != nil {
+		return ""
+	}
+	return i.Name
+}
+
 // sequence is the number that the next packet should bear. The kernel counts the packets of a group from 0.
 type sequence struct{ next uint32 }
 
@@ -121,24 +158,4 @@ func (s *sequence) gap(seq uint32) uint64 {
 	}
 	s.next = seq + 1
 	return uint64(n)
-}
-
-// gate keeps calls from happening once it is shut: the library's goroutine may outlive Run.
-type gate struct {
-	mu   sync.Mutex
-	down bool
-}
-
-func (g *gate) pass(f func()) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.down {
-		f()
-	}
-}
-
-func (g *gate) shut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.down = true
 }
