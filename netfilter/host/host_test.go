@@ -42,8 +42,8 @@ func TestNamespaceIdentity(t *testing.T) {
 		})
 		return n
 	}
-	if identity(a) != identity(a) {
-		t.Error("one namespace has two identities")
+	if first, second := identity(a), identity(a); first != second {
+		t.Errorf("one namespace is %+v and then %+v", first, second)
 	}
 	if x, y := identity(a), identity(b); x == y || x.Inode == y.Inode || x.Cookie == y.Cookie {
 		t.Errorf("two namespaces are %+v and %+v", x, y)
