@@ -34,6 +34,7 @@ type Config struct {
 	Hangup   <-chan os.Signal // each signal reloads; nil for none
 	Log      *slog.Logger     // nil for none
 	Tick     time.Duration    // how often the table is looked at; 0 stands for half a second
+	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Watch    watch.Options
 	Kernel   kernel.Options
 	Now      func() time.Time   // nil stands for time.Now
@@ -130,7 +131,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
 	d.enf, err = enforce.Open(ctx, enforce.Options{
-		State: d.cfg.State, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run",
+		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run",
 	})
 	if err != nil {
 		return err

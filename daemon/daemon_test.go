@@ -393,7 +393,7 @@ func TestOnlyOneDaemon(t *testing.T) {
 	} {
 		cfg := w.cfg
 		change(&cfg)
-		cfg.Notify = nil
+		cfg.Notify, cfg.Wait = nil, time.Millisecond
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		if err := Run(ctx, cfg); err == nil {
 			t.Errorf("a second daemon with the same %s runs", name)

@@ -15,9 +15,12 @@ import (
 // retryAfter is how long a reload waits that failed by the machine's fault, not the policy's.
 const retryAfter = 5 * time.Second
 
-// load reads the policy's files, and has them watched as they are now.
+// load reads the policy's files, and has them watched as they are now. Lints refuse nothing, and wait until the policy
+// is enforced.
 func (d *daemon) load() *enforce.Candidate {
-	c := enforce.Load(source.OS{}, d.cfg.Policy, d.enf.LoadOptions())
+	opt := d.enf.LoadOptions()
+	opt.NoLints = true
+	c := enforce.Load(source.OS{}, d.cfg.Policy, opt)
 	d.watch.Update(c.Paths())
 	return c
 }
@@ -64,12 +67,15 @@ func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Repor
 	d.digest, d.again = c.Digest, time.Time{}
 	begun := time.Now()
 	r, err := d.enf.Apply(ctx, c, enforce.Files)
+	took := time.Since(begun).Round(time.Millisecond)
+	c.Lint(d.cfg.Now().Unix())
+	r.Diagnostics = c.Diags
 	good, bad := d.reload.Good, d.reload.Bad
 	d.reload = control.Reload{At: d.cfg.Now(), OK: r.Applied, Diagnostics: c.Diags, Good: good, Bad: bad}
 	switch {
 	case r.Applied:
 		d.reload.Good++
-		d.log.Info("enforced", "policy", c.Entry, "rules", r.Rules, "change", or(r.Kernel, "none"), "took", time.Since(begun).Round(time.Millisecond))
+		d.log.Info("enforced", "policy", c.Entry, "rules", r.Rules, "change", or(r.Kernel, "none"), "took", took)
 		d.settled(r, err)
 		return r, err
 	case err != nil:

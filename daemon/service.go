@@ -96,7 +96,7 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) {
 		if files := d.load(); files.Digest == c.Digest && c.OK() {
 			var r *enforce.Report
-			d.reloading(func() { r, err = d.take(ctx, c) })
+			d.reloading(func() { r, err = d.take(ctx, files) })
 			return done(r, err)
 		}
 		r, err := d.enf.Apply(ctx, c, enforce.Socket)

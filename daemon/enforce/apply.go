@@ -164,7 +164,11 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 	if anew {
 		e.seed(ctx, r)
 	}
-	if change, err = e.conn.Apply(ctx, want); err != nil {
+	err = e.conn.Commit(ctx, change)
+	if errors.Is(err, kernel.ErrStale) {
+		change, err = e.conn.Apply(ctx, want)
+	}
+	if err != nil {
 		return err
 	}
 	r.Validated = true

@@ -3,6 +3,7 @@ package enforce
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -383,6 +384,64 @@ func TestOneAtATime(t *testing.T) {
 	defer next.Close()
 	if r := apply(t, next, webText); r.Pending() {
 		t.Errorf("the second finds something to do: %q", r.Kernel)
+	}
+}
+
+// TestManyAtOnce has processes apply different policies at the same time, while somebody else changes other tables all
+// the while: each gets its turn, and in the end the table is the last one's, whole.
+func TestManyAtOnce(t *testing.T) {
+	ns := nstest.Enter(t)
+	ns.Run(t, "nft", "list", "ruleset") // skips where there is none
+	state := t.TempDir()
+	const many = 6
+	errs := make(chan error, many)
+	quiet := make(chan struct{})
+	churned := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-quiet:
+				churned <- nil
+				return
+			default:
+			}
+			for _, verb := range []string{"add", "delete"} {
+				if out, err := ns.Input(t, "", "nft", verb, "table", "ip", "foreign"); err != nil {
+					churned <- fmt.Errorf("%w: %s", err, out)
+					return
+				}
+			}
+		}
+	}()
+	for i := range many {
+		err := ns.Go(func() {
+			errs <- func() error {
+				e, err := Open(t.Context(), Options{State: state, Wait: time.Minute})
+				if err != nil {
+					return err
+				}
+				text := strings.Replace(webText, "in:\n", fmt.Sprintf("in:\n  - {allow: tcp/%d, from: any, id: r%d}\n", 1000+i, i), 1)
+				_, err = e.Apply(t.Context(), load(e, text), Files)
+				return errors.Join(err, e.Close())
+			}()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range many {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	close(quiet)
+	if err := <-churned; err != nil {
+		t.Error(err)
+	}
+	e := open(t, state)
+	intact(t, e)
+	if e.Running().Rules() != 2 {
+		t.Errorf("%d rules", e.Running().Rules())
 	}
 }
 
