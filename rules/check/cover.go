@@ -11,25 +11,91 @@ import (
 // reach is the WHAT of a match without the families that its addresses leave nothing of.
 func reach(m *policy.Match) policy.What {
 	w := m.What
-	var from, to addrset.Addrs
-	for _, t := range m.From.Terms {
-		from = from.Union(t.Static)
-	}
-	for _, t := range m.To.Terms {
-		to = to.Union(t.Static)
-	}
-	if from.V4.IsEmpty() || to.V4.IsEmpty() || m.Sport.IsEmpty() {
+	four := func(t policy.Term) bool { return !t.Static.V4.IsEmpty() }
+	six := func(t policy.Term) bool { return !t.Static.V6.IsEmpty() }
+	if !slices.ContainsFunc(m.From.Terms, four) || !slices.ContainsFunc(m.To.Terms, four) || m.Sport.IsEmpty() {
 		w.V4 = addrset.Set[addrset.U32]{}
 	}
-	if from.V6.IsEmpty() || to.V6.IsEmpty() || m.Sport.IsEmpty() {
+	if !slices.ContainsFunc(m.From.Terms, six) || !slices.ContainsFunc(m.To.Terms, six) || m.Sport.IsEmpty() {
 		w.V6 = addrset.Set[addrset.U32]{}
 	}
 	return w
 }
 
-// covers tells whether a surely matches all that b does. False may also mean that it takes more than a look.
-func covers(a, b *policy.Match) bool {
-	w := reach(b)
+// earlier is the rules of a list before one of them, so kept that those which may cover it are quickly found: whatever
+// covers a rule holds the lowest key of its WHAT.
+type earlier struct {
+	lowest  []lowest // of all rules of the list, sorted, each once
+	holding map[lowest][]*policy.Rule
+	wide    []*policy.Rule // rules that hold too many of them to be kept under each
+}
+
+// lowest is the lowest key of a WHAT, in the family where it has one.
+type lowest struct {
+	six bool
+	key addrset.U32
+}
+
+func (l lowest) compare(m lowest) int {
+	switch {
+	case l.six == m.six:
+		return l.key.Compare(m.key)
+	case m.six:
+		return -1
+	}
+	return 1
+}
+
+func lowestOf(w policy.What) lowest {
+	if k, ok := w.V4.Min(); ok {
+		return lowest{false, k}
+	}
+	k, _ := w.V6.Min()
+	return lowest{true, k}
+}
+
+// newEarlier begins before the first rule of a list.
+func newEarlier(rules []*policy.Rule) *earlier {
+	e := &earlier{holding: map[lowest][]*policy.Rule{}}
+	for _, r := range rules {
+		e.lowest = append(e.lowest, lowestOf(reach(&r.Match)))
+	}
+	slices.SortFunc(e.lowest, lowest.compare)
+	e.lowest = slices.Compact(e.lowest)
+	return e
+}
+
+// candidates is the rules so far that may cover one whose reach is w.
+func (e *earlier) candidates(w policy.What) []*policy.Rule {
+	return slices.Concat(e.holding[lowestOf(w)], e.wide)
+}
+
+// add goes past a rule.
+func (e *earlier) add(r *policy.Rule) {
+	const many = 32
+	var held []lowest
+	for six, s := range []addrset.Set[addrset.U32]{r.Match.What.V4, r.Match.What.V6} {
+		for _, k := range s.Ranges() {
+			from, _ := slices.BinarySearchFunc(e.lowest, lowest{six == 1, k.Lo}, lowest.compare)
+			to, found := slices.BinarySearchFunc(e.lowest, lowest{six == 1, k.Hi}, lowest.compare)
+			if found {
+				to++
+			}
+			held = append(held, e.lowest[from:to]...)
+			if len(held) > many {
+				e.wide = append(e.wide, r)
+				return
+			}
+		}
+	}
+	for _, k := range held {
+		e.holding[k] = append(e.holding[k], r)
+	}
+}
+
+// covers tells whether a surely matches all that b does, whose reach is w. False may also mean that it takes more than
+// a look.
+func covers(a, b *policy.Match, w policy.What) bool {
 	return a.What.V4.Covers(w.V4) && a.What.V6.Covers(w.V6) &&
 		holds(a.From, b.From, w) && holds(a.To, b.To, w) &&
 		a.Sport.Covers(b.Sport) &&
@@ -43,6 +109,9 @@ func covers(a, b *policy.Match) bool {
 
 // holds tells whether each term of b lies within one term of a, in the families that w has.
 func holds(a, b policy.Addrs, w policy.What) bool {
+	if a.IsAny() || a.Set != "" && a.Set == b.Set {
+		return true
+	}
 	return !slices.ContainsFunc(b.Terms, func(t policy.Term) bool {
 		return !slices.ContainsFunc(a.Terms, func(u policy.Term) bool {
 			return within(u.In, t.In) && within(u.NotIn, t.NotIn) &&

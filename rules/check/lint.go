@@ -23,10 +23,12 @@ func Lint(p *policy.Policy, now int64) diag.List {
 	l.defaults()
 	l.blocked()
 	for _, dir := range policy.Dirs {
-		for i, r := range p.Lists[dir] {
+		before := newEarlier(p.Lists[dir])
+		for _, r := range p.Lists[dir] {
 			l.expiry(r)
-			l.covered(r, p.Lists[dir][:i])
+			l.covered(r, before)
 			l.sourcePort(r)
+			before.add(r)
 		}
 	}
 	for _, r := range p.Lists[policy.In] {
@@ -138,16 +140,17 @@ func (l *linter) expiry(r *policy.Rule) {
 }
 
 // covered reports a rule that one earlier rule leaves nothing to.
-func (l *linter) covered(r *policy.Rule, earlier []*policy.Rule) {
-	if w := reach(&r.Match); w.IsEmpty() {
+func (l *linter) covered(r *policy.Rule, before *earlier) {
+	w := reach(&r.Match)
+	if w.IsEmpty() {
 		if !r.Match.From.IsEmpty() && !r.Match.To.IsEmpty() && !r.Match.Sport.IsEmpty() {
 			l.warn(r, policy.LintNeverMatches, "rule %q never matches: its addresses and protocols share no family", r.ID)
 		}
 		return
 	}
-	for _, e := range earlier {
+	for _, e := range before.candidates(w) {
 		lasts := e.Expires == 0 || r.Expires != 0 && r.Expires <= e.Expires
-		if lasts && covers(&e.Match, &r.Match) {
+		if lasts && covers(&e.Match, &r.Match, w) {
 			d := l.warn(r, policy.LintNeverMatches, "rule %q never matches: %q decides all that it would", r.ID, e.ID)
 			d.Also(e.At, "%s", e.Text)
 			if e.Action.Verdict == r.Action.Verdict {
