@@ -8,8 +8,3 @@ import _ "embed"
 //
 //go:embed schema.json
 var Schema string
-
-// Starter is a policy for a host that has none: `FAILSAFE` in it stands for the address to admit to SSH.
-//
-//go:embed starter.yaml
-var Starter string

@@ -124,7 +124,9 @@ func (f *front) guardSession(p *policy.Policy) error {
 		return nil
 	}
 	for _, name := range interfaceNames() {
-		pkt.IIf = name
+		if pkt.IIf = name; name == policy.Loopback && !s.Peer.Addr().IsLoopback() {
+			continue
+		}
 		if p.Decide(&pkt).Verdict == policy.Allow {
 			return nil
 		}

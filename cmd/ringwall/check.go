@@ -56,7 +56,7 @@ func (f *front) check(names []string, opt enforce.LoadOptions) error {
 	var all []checked
 	failed := false
 	for _, name := range names {
-		fsys, entry, done, err := openPolicy(name)
+		fsys, entry, done, err := openPolicy(name, false)
 		if err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (f *front) check(names []string, opt enforce.LoadOptions) error {
 // verdictLine sums one policy up.
 func (f *front) verdictLine(r checked) string {
 	paint := f.ink(f.stdout)
-	found := tally(r.Diagnostics)
+	found := r.Diagnostics.Summary()
 	if !r.OK {
 		return fmt.Sprintf("%s: %s: %s", r.Policy, paint.red("refused"), found)
 	}

@@ -9,7 +9,6 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
-	"ringwall/rules/source"
 )
 
 // dryRunVerb shows what apply would do.
@@ -45,14 +44,11 @@ func (f *front) dryRunVerb() *cobra.Command {
 }
 
 func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error {
-	fsys, entry, done, err := openPolicy(name)
+	fsys, entry, done, err := openPolicy(name, true)
 	if err != nil {
 		return err
 	}
 	defer done()
-	if fsys == (source.OS{}) {
-		entry = absolute(entry)
-	}
 	c := enforce.Load(fsys, entry, onHost(strict))
 	alone := func(e *enforce.Enforcer) (*enforce.Report, error) { return e.DryRun(ctx, c, nft) }
 	r, err := daemonOrSelf(ctx, f, true, func(d *control.Client) (*enforce.Report, error) { return d.DryRun(ctx, c, strict, nft) }, alone)

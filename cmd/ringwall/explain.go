@@ -46,15 +46,19 @@ func (f *front) explainVerb() *cobra.Command {
 			"many packets", "ringwall explain --stdin <packets.jsonl",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			file := len(args) > 0 && !isDirection(args[0])
-			p, err := f.explained(cmd.Context(), args, file)
+			name, opt := f.config, onHost(false)
+			if file := len(args) > 0 && !isDirection(args[0]); file {
+				name, opt.Options, args = args[0], here(), args[1:]
+			}
+			opt.Trusted = true
+			p, err := f.explained(name, opt)
 			if err != nil {
 				return err
 			}
-			if file {
-				args = args[1:]
+			if name == f.config {
+				p = f.withBans(cmd.Context(), p)
 			}
-			q := policy.NewQuery(p, onHost(false).Options)
+			q := policy.NewQuery(p, opt.Options)
 			if stdin {
 				if len(args) > 0 {
 					return usagef("--stdin takes the packets from the input, not from arguments")
@@ -106,27 +110,19 @@ func explainWords(args []string) []string {
 	return slices.DeleteFunc(keys, func(key string) bool { return slices.Contains(args[i:], key) })
 }
 
-// explained loads the policy that is asked about, with what is banned where it is that of this host.
-func (f *front) explained(ctx context.Context, args []string, file bool) (*policy.Policy, error) {
-	name := f.config
-	if file {
-		name = args[0]
-	}
-	fsys, entry, done, err := openPolicy(name)
+// explained loads the policy that is asked about.
+func (f *front) explained(name string, opt enforce.LoadOptions) (*policy.Policy, error) {
+	fsys, entry, done, err := openPolicy(name, false)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	opt := enforce.LoadOptions{Options: here(), Trusted: true}
 	c := enforce.Load(fsys, entry, opt)
 	if !c.OK() {
 		f.printDiags(f.stderr, c.Diags, c.Bundle)
-		return nil, fmt.Errorf("%s: refused, so it can't be asked: %s", name, tally(c.Diags))
+		return nil, fmt.Errorf("%s: refused, so it can't be asked: %s", name, c.Diags.Summary())
 	}
-	if file {
-		return c.Policy, nil
-	}
-	return f.withBans(ctx, c.Policy), nil
+	return c.Policy, nil
 }
 
 // withBans is a policy with what the daemon's dynamic sets hold now. Without a daemon that answers they are empty.
@@ -185,7 +181,7 @@ func (f *front) explainPackets(p *policy.Policy, packets []policy.Packet) error 
 			f.printExplanation(&packets[i], d, steps)
 			continue
 		}
-		a := explanation{Packet: packets[i].String(), Verdict: d.Verdict.String(), Rule: ruleName(d), At: place(d), Passed: []passed{}}
+		a := explanation{Packet: words(packets[i]), Verdict: d.Verdict.String(), Rule: ruleName(d), At: place(d), Passed: []passed{}}
 		if d.Rule != nil {
 			a.Text = d.Rule.Text
 		}
@@ -207,6 +203,12 @@ func (f *front) explainPackets(p *policy.Policy, packets []policy.Packet) error 
 	return nil
 }
 
+// words is a packet as explain reads it. Its time is now, or what was asked for, and goes without saying.
+func words(pkt policy.Packet) string {
+	pkt.Time = 0
+	return pkt.String()
+}
+
 // place is a decision's file:line, empty where nothing is written.
 func place(d policy.Decision) string {
 	if d.At.IsZero() {
@@ -217,9 +219,7 @@ func place(d policy.Decision) string {
 
 func (f *front) printExplanation(pkt *policy.Packet, d policy.Decision, steps []policy.Step) {
 	paint := f.ink(f.stdout)
-	shown := *pkt
-	shown.Time = 0 // now, or what was asked for
-	fmt.Fprintf(f.stdout, "%s\n", paint.faint(shown.String()))
+	fmt.Fprintf(f.stdout, "%s\n", paint.faint(words(*pkt)))
 	fmt.Fprintf(f.stdout, "%s by %s\n", paint.bold(paint.verdict(d.Verdict.String())), decider(d))
 	if d.Rule != nil {
 		fmt.Fprintf(f.stdout, "  %s\n", d.Rule.Text)
@@ -240,6 +240,9 @@ func (f *front) printExplanation(pkt *policy.Packet, d policy.Decision, steps []
 	})
 	for _, s := range steps {
 		line := fmt.Sprintf("  %s  %s", pad(s.By, name), s.Reason)
+		if s.At.IsZero() {
+			line = paint.faint(line) // the base: the same for most packets
+		}
 		if !s.At.IsZero() {
 			line += "  " + paint.faint(s.At.Short())
 		}

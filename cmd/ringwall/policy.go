@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,11 +23,15 @@ func (f *front) policyFile(args []string) string {
 }
 
 // openPolicy finds what a policy's name means: a file, or REV:PATH of the git repository around the working
-// directory, as git names it; an empty REV is the index. A file of that very name is meant first. The files may be
-// read until done is called.
-func openPolicy(name string) (fsys source.FS, entry string, done func(), err error) {
+// directory, as git names it; an empty REV is the index. A file of that very name is meant first. With placed the
+// entry is named by its absolute path, so that it means the same wherever the reader stands: in the kernel's comments
+// and on the daemon's pages. The files may be read until done is called.
+func openPolicy(name string, placed bool) (fsys source.FS, entry string, done func(), err error) {
 	rev, path, ok := source.ParseRev(name)
 	if !ok || exists(name) {
+		if placed {
+			name = absolute(name)
+		}
 		return source.OS{}, name, func() {}, nil
 	}
 	g, err := source.OpenGit(".", rev)
@@ -36,7 +39,10 @@ func openPolicy(name string) (fsys source.FS, entry string, done func(), err err
 		return nil, "", nil, fmt.Errorf("%s: %w", name, err)
 	}
 	done = func() { g.Close() } // it has only read
-	if entry, err = g.Name(path); err != nil {
+	if entry, err = g.Name(path); placed {
+		entry, err = g.Place(path)
+	}
+	if err != nil {
 		done()
 		return nil, "", nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -48,8 +54,7 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// absolute names a file so that it means the same wherever the reader stands: in the kernel's comments and on the
-// daemon's pages.
+// absolute is a file's absolute name.
 func absolute(name string) string {
 	if abs, err := filepath.Abs(name); err == nil {
 		return abs
@@ -60,31 +65,21 @@ func absolute(name string) string {
 // here is the options of a policy that is looked at anywhere: names of users are taken as they are.
 func here() policy.Options { return policy.Options{Now: time.Now().Unix()} }
 
-// printDiags prints what was found about a policy that was read from files.
+// printDiags prints what was found about a policy, with the lines of the files that it was read from.
 func (f *front) printDiags(w io.Writer, list diag.List, files source.FS) {
-	for _, d := range list {
-		fmt.Fprintln(w, d)
-	}
+	diag.Print(w, list, lines{files}, diag.Style{Color: f.coloured(w)})
 }
 
-// tally counts findings: "2 errors, 1 warning", empty where there are none.
-func tally(list diag.List) string {
-	var errors, warnings int
-	for _, d := range list {
-		if d.Severity == diag.Error {
-			errors++
-		} else {
-			warnings++
-		}
-	}
-	var parts []string
-	if errors > 0 {
-		parts = append(parts, count(errors, "error"))
-	}
-	if warnings > 0 {
-		parts = append(parts, count(warnings, "warning"))
-	}
-	return strings.Join(parts, ", ")
+// lines gives the printer of findings the text of files.
+type lines struct{ source.FS }
+
+// maxText bounds a file whose lines are shown.
+const maxText = 64 << 20
+
+// Text is a file's content, false where it can't be read.
+func (l lines) Text(file string) ([]byte, bool) {
+	text, err := l.ReadFile(file, maxText)
+	return text, err == nil
 }
 
 // completePolicies has a shell complete arguments with the names of policy files.

@@ -13,7 +13,7 @@ import (
 func (f *front) printReport(r *enforce.Report, changed string) {
 	f.printNotes(f.stderr, r)
 	if r.Refused() {
-		fmt.Fprintf(f.stdout, "%s: refused: %s; what was enforced before still is\n", r.Policy, tally(r.Diagnostics))
+		fmt.Fprintf(f.stdout, "%s: refused: %s; what was enforced before still is\n", r.Policy, r.Diagnostics.Summary())
 		return
 	}
 	paint := f.ink(f.stdout)

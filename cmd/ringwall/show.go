@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -65,13 +66,15 @@ func (f *front) printPage(p *enforce.Page) {
 		fmt.Fprintf(f.stdout, "%s\n", paint.yellow(p.Note))
 	}
 	col := columnsOf(p)
+	home := filepath.Dir(p.Policy) + "/"
 	for _, s := range p.Sections {
 		fmt.Fprintf(f.stdout, "\n%s\n", paint.bold(pad(s.Name, 2+col.id)+"  "+padLeft("packets", col.packets)+"  "+padLeft("bytes", col.bytes)))
 		for _, l := range s.Lines {
+			l.At = strings.TrimPrefix(l.At, home)
 			f.printLine(paint, col, l)
 		}
 	}
-	f.printSets(paint, p.Sets)
+	f.printSets(paint, p.Sets, home)
 }
 
 // columnsOf finds out how wide a page's columns must be.
@@ -99,14 +102,13 @@ func (f *front) printLine(paint ink, col pageColumns, l enforce.Line) {
 	if verdict, rest, ok := strings.Cut(what, " "); ok && verdict == l.Verdict {
 		what = paint.verdict(verdict) + " " + rest
 	}
-	at := l.At
 	if l.Off {
 		packets, octets = "off", ""
 		what = paint.faint(pad(l.Text, col.text))
 	}
 	line := fmt.Sprintf("  %s  %s  %s  %s", pad(l.ID, col.id), padLeft(packets, col.packets), padLeft(octets, col.bytes), what)
-	if at != "" {
-		line += "  " + paint.faint(at)
+	if l.At != "" {
+		line += "  " + paint.faint(l.At)
 	}
 	fmt.Fprintln(f.stdout, strings.TrimRight(line, " "))
 	if l.Note != "" {
@@ -114,8 +116,8 @@ func (f *front) printLine(paint ink, col pageColumns, l enforce.Line) {
 	}
 }
 
-// printSets prints what the named sets hold.
-func (f *front) printSets(paint ink, sets []enforce.SetLine) {
+// printSets prints what the named sets hold. Places lose the policy's directory, home.
+func (f *front) printSets(paint ink, sets []enforce.SetLine, home string) {
 	if len(sets) == 0 {
 		return
 	}
@@ -132,6 +134,6 @@ func (f *front) printSets(paint ink, sets []enforce.SetLine) {
 		if s.Dynamic {
 			holds = count(s.Bans, "ban")
 		}
-		fmt.Fprintf(f.stdout, "  %s  %s  %s\n", pad(s.Name, name), pad(holds, 14), paint.faint(s.At))
+		fmt.Fprintf(f.stdout, "  %s  %s  %s\n", pad(s.Name, name), pad(holds, 14), paint.faint(strings.TrimPrefix(s.At, home)))
 	}
 }

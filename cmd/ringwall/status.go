@@ -151,7 +151,7 @@ func sourceText(s enforce.Source) string {
 	case enforce.Files:
 		return "its files"
 	case enforce.Socket:
-		return "handed over with apply; holds until the files change or the daemon restarts"
+		return "handed over with apply"
 	case enforce.LastGood:
 		return "the last good policy"
 	case enforce.Emergency:

@@ -138,6 +138,16 @@ func (g *Git) Name(file string) (string, error) {
 	return g.rev + ":" + within, nil
 }
 
+// Place is the same file by its absolute path in the work tree, for those to whom a policy is where it will lie. A
+// repository without a work tree has only Name.
+func (g *Git) Place(file string) (string, error) {
+	name, err := g.Name(file)
+	if err != nil || g.top == "" {
+		return name, err
+	}
+	return g.top + strings.TrimPrefix(name, g.rev+":"), nil
+}
+
 // errOutside is what a name gets that no revision can hold.
 var errOutside = errors.New("outside of the git revision")
 
