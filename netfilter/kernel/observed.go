@@ -116,6 +116,9 @@ func (c *Conn) observe(ctx context.Context) (*Observed, error) {
 	o.Unread = make(map[string]bool)
 	o.handles = make(map[string][]uint64)
 	r := reader{Conn: c, Observed: o}
+	if t.flags&unix.NFT_TABLE_F_DORMANT != 0 {
+		r.foreign("the table is dormant: its rules see no packet")
+	}
 	if r.decoder, err = newDecoder(); err != nil {
 		return nil, err
 	}
