@@ -292,6 +292,7 @@ func TestExpires(t *testing.T) {
 			t.Errorf("at %d: %s, want %s", time, d.By, want)
 		}
 	}
+	pkt.Time = 86400
 	if _, steps := p.Explain(&pkt); steps[len(steps)-1].Reason != "expired on 1970-01-02" {
 		t.Errorf("got %q", steps[len(steps)-1].Reason)
 	}
