@@ -15,9 +15,10 @@ import (
 type mistake struct {
 	t       *text
 	message string // the library's
-	line    int    // the one that is wrong
+	line    int    // the one that is wrong, as far as can be told
+	last    int    // the last that the library has looked at
 
-	all     []token // of the line and those just before it
+	all     []token // of these lines and those just before them
 	on      []token // of the line
 	unended []token // brackets that are open at the end of the file
 	quote   *token  // a quotation that is
@@ -25,11 +26,12 @@ type mistake struct {
 
 // explain reports the one mistake in the YAML that the library stopped at.
 func explain(t *text, err error, diags *diag.List) {
-	m := &mistake{t: t, message: message(err), line: failingLine(t, err)}
+	m := &mistake{t: t, message: message(err)}
+	m.line, m.last = failingLine(t, err)
 	m.look()
 	for _, reason := range []func(*diag.List) bool{
-		m.unclosedQuote, m.tab, m.bang, m.address, m.unclosedBracket, m.afterQuote, m.star, m.reserved,
-		m.twoKeys, m.noColon, m.noComma, m.closing, m.indentation,
+		m.unclosedQuote, m.escape, m.tab, m.bang, m.address, m.closing, m.unclosedBracket, m.afterQuote, m.star,
+		m.reserved, m.longKey, m.dash, m.twoKeys, m.noColon, m.noComma, m.noKey, m.indentation,
 	} {
 		if reason(diags) {
 			return
@@ -54,14 +56,19 @@ func (m *mistake) look() {
 		case tokClose:
 			stack = stack[:len(stack)-1]
 		case tokMarker:
+			if len(m.unended) == 0 {
+				m.unended = stack
+			}
 			stack = nil
 		case tokUnclosed:
 			m.quote = &tok
 		case tokEnd:
-			m.unended = stack
+			if len(m.unended) == 0 {
+				m.unended = stack
+			}
 			return
 		}
-		if tok.line >= m.line-lookBack && tok.line <= m.line {
+		if tok.line >= m.line-lookBack && tok.line <= m.last {
 			m.all = append(m.all, tok)
 			if tok.line == m.line {
 				m.on = append(m.on, tok)
@@ -98,21 +105,23 @@ func (m *mistake) said() string {
 	return shown(s)
 }
 
-// failingLine is the first line with which the library refuses the text as it refuses the whole.
-func failingLine(t *text, err error) int {
+// failingLine is the first line with which the library refuses the text as it refuses the whole, and the last that it
+// looked at.
+func failingLine(t *text, err error) (line, last int) {
 	// What it has asked for when it stops bounds the line from above; it looks ahead a line or two.
 	r := &runeReader{src: t.src}
 	documents(r)
-	last := t.pos(min(r.read, len(t.src))).Line
-	for first := max(1, last-lookBack); last > first; last-- {
-		if _, e := documents(bytes.NewReader(t.src[:t.lines[last-1]])); e == nil || e.Error() != err.Error() {
+	last = t.pos(min(r.read, len(t.src))).Line
+	line = last
+	for first := max(1, last-lookBack); line > first; line-- {
+		if _, e := documents(bytes.NewReader(t.src[:t.lines[line-1]])); e == nil || e.Error() != err.Error() {
 			break
 		}
 	}
-	for last > 1 && t.lineEnd(t.lines[last-1]) == t.lines[last-1] {
-		last--
+	for line > 1 && t.lineEnd(t.lines[line-1]) == t.lines[line-1] {
+		line--
 	}
-	return last
+	return line, last
 }
 
 // runeReader hands a text out a byte at a time, and so knows how far it was read.
@@ -130,6 +139,7 @@ func (r *runeReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// unclosedQuote finds a quotation that goes on to the end of the file.
 func (m *mistake) unclosedQuote(diags *diag.List) bool {
 	if m.quote == nil || m.quote.line > m.line {
 		return false
@@ -139,6 +149,31 @@ func (m *mistake) unclosedQuote(diags *diag.List) bool {
 	return true
 }
 
+// escape finds the backslash that begins no escape.
+func (m *mistake) escape(diags *diag.List) bool {
+	if !strings.Contains(m.message, "escape") {
+		return false
+	}
+	for _, tok := range m.all {
+		if tok.kind != tokQuoted || m.t.src[tok.start] != '"' {
+			continue
+		}
+		for i := tok.start + 1; i < tok.end-1; i++ {
+			if m.t.src[i] != '\\' {
+				continue
+			}
+			if i++; bytes.IndexByte([]byte("0abt\tnvfre \"/\\N_LPxuU\n\r"), m.t.src[i]) >= 0 {
+				continue
+			}
+			diags.Errorf(m.t.span(i-1, i+1), "yaml-syntax", "in double quotes this begins an escape that is none").
+				WithHint("write `\\\\` for a backslash, or use single quotes")
+			return true
+		}
+	}
+	return false
+}
+
+// tab finds a tab where blanks should stand.
 func (m *mistake) tab(diags *diag.List) bool {
 	line := m.t.src[m.t.lines[m.line-1]:m.start()]
 	i := bytes.IndexByte(line, '\t')
@@ -221,6 +256,7 @@ func isAddress6(word string) bool {
 	return err == nil && a.Is6()
 }
 
+// unclosedBracket finds a bracket that goes on to the end of the file or document.
 func (m *mistake) unclosedBracket(diags *diag.List) bool {
 	for _, tok := range m.unended {
 		if tok.line > m.line {
@@ -241,6 +277,7 @@ func closerOf(open byte) byte {
 	return '}'
 }
 
+// afterQuote finds text that follows a quotation on its line.
 func (m *mistake) afterQuote(diags *diag.List) bool {
 	for i, tok := range m.all {
 		if i == 0 || m.all[i-1].kind != tokQuoted || tok.line < m.line-1 || tok.first && tok.line != m.line {
@@ -260,7 +297,7 @@ func (m *mistake) afterQuote(diags *diag.List) bool {
 func (m *mistake) star(diags *diag.List) bool {
 	for i := len(m.on) - 1; i >= 0; i-- {
 		tok := m.on[i]
-		if tok.kind != tokAlias {
+		if tok.kind != tokAlias || !strings.Contains(m.message, "unknown anchor") && !strings.Contains(m.message, "alphabetic") {
 			continue
 		}
 		word := m.source(tok)
@@ -276,14 +313,48 @@ func (m *mistake) star(diags *diag.List) bool {
 	return false
 }
 
+// reserved finds a character that no value begins with.
 func (m *mistake) reserved(diags *diag.List) bool {
 	for _, tok := range m.on {
 		c := m.t.src[tok.start]
-		if tok.kind != tokReserved || c == ',' && !tok.first || c == ']' || c == '}' {
+		switch {
+		case tok.kind == tokAnchor && tok.end == tok.start+1:
+		case tok.kind == tokReserved && c != ']' && c != '}' && (c != ',' || tok.first):
+		case tok.kind == tokBlock && strings.Contains(m.message, "block scalar") || strings.Contains(m.message, "comment or line break"):
+			if tok.kind != tokBlock {
+				continue
+			}
+		default:
 			continue
 		}
-		diags.Errorf(m.span(tok), "yaml-syntax", "no value begins with `%c`", c).WithHint("put the value into quotes")
+		diags.Errorf(m.span(tok), "yaml-syntax", "no value begins with %q", c).WithHint("put the value into quotes")
 		return true
+	}
+	return false
+}
+
+// longKey finds a key that the library does not look for the colon of.
+func (m *mistake) longKey(diags *diag.List) bool {
+	const most = 1024
+	for i, tok := range m.on {
+		if i > 0 && tok.kind == tokColon && m.on[i-1].end-m.on[i-1].start > most {
+			diags.Errorf(m.t.span(m.on[i-1].start, m.on[i-1].start), "too-large", "a key has at most %d characters", most)
+			return true
+		}
+	}
+	return false
+}
+
+// dash finds a list that begins on the line of its key.
+func (m *mistake) dash(diags *diag.List) bool {
+	colon := false
+	for _, tok := range m.on {
+		if tok.kind == tokDash && tok.depth == 0 && colon {
+			diags.Errorf(m.span(tok), "yaml-syntax", "a list begins on the line of its key").
+				WithHint("write its items below the key, or the list in brackets")
+			return true
+		}
+		colon = tok.kind == tokColon
 	}
 	return false
 }
@@ -331,7 +402,7 @@ func (m *mistake) lastOn() int {
 func (m *mistake) noColon(diags *diag.List) bool {
 	for i := len(m.all) - 1; i >= 0; i-- {
 		tok := m.all[i]
-		if tok.kind != tokPlain || !tok.first || tok.depth > 0 {
+		if tok.kind != tokPlain || !tok.first || tok.depth > 0 || tok.line > m.line {
 			continue
 		}
 		if i+1 < len(m.all) && m.all[i+1].kind == tokColon {
@@ -361,16 +432,17 @@ func (m *mistake) noColon(diags *diag.List) bool {
 func (m *mistake) noComma(diags *diag.List) bool {
 	colon := false
 	for i, tok := range m.all {
+		within := tok.depth > 1 || tok.depth == 1 && tok.kind != tokOpen
 		switch {
-		case tok.kind == tokComma || tok.kind == tokOpen || tok.depth == 0:
-			colon = false
-		case i > 0 && ends(m.all[i-1].kind) && begins(tok.kind) && !tok.continued,
-			tok.kind == tokColon && colon:
+		case within && i > 0 && ends(m.all[i-1].kind) && begins(tok.kind) && !tok.continued,
+			within && tok.kind == tokColon && colon:
 			if tok.kind == tokColon && i > 0 {
 				tok = m.all[i-1]
 			}
 			diags.Errorf(m.span(tok), "yaml-syntax", "a comma is missing").WithHint("within brackets and braces commas separate: `{a: b, c: d}`")
 			return true
+		case tok.kind == tokComma || tok.kind == tokOpen || !within:
+			colon = false
 		case tok.kind == tokColon:
 			colon = true
 		}
@@ -408,6 +480,18 @@ func (m *mistake) closing(diags *diag.List) bool {
 	return false
 }
 
+// noKey finds a colon with nothing before it.
+func (m *mistake) noKey(diags *diag.List) bool {
+	for i, tok := range m.all {
+		if tok.kind == tokColon && tok.line >= m.line && (tok.first || i > 0 && !ends(m.all[i-1].kind)) {
+			diags.Errorf(m.span(tok), "bad-key", "a key is missing before the colon")
+			return true
+		}
+	}
+	return false
+}
+
+// indentation blames how far a line is indented.
 func (m *mistake) indentation(diags *diag.List) bool {
 	if len(m.on) == 0 || !strings.Contains(m.message, "expected key") && !strings.Contains(m.message, "'-' indicator") &&
 		!strings.Contains(m.message, "document start") && !strings.Contains(m.message, "not allowed in this context") {

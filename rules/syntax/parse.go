@@ -2,7 +2,6 @@ package syntax
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -41,14 +40,16 @@ func Parse(file string, src []byte) (*Node, diag.List) {
 		return nil, diags
 	}
 	docs, err := documents(bytes.NewReader(t.src))
-	if err != nil && len(docs) == 0 {
+	at, second := secondDocument(t)
+	if err != nil && (len(docs) == 0 || !second) {
 		explain(t, err, &diags)
 		return nil, diags
 	}
 	b := builder{t: t, diags: &diags, anchors: map[*yaml.Node]*anchored{}}
 	root := b.document(docs[0])
 	if len(docs) > 1 || err != nil {
-		b.secondDocument()
+		b.errorf(at, "second-document", "a second document begins here").
+			WithHint("write one document a file, and take the `---` out")
 	}
 	return root, diags
 }
@@ -76,18 +77,12 @@ func tooDeep(at diag.Span, diags *diag.List) {
 	diags.Errorf(at, "too-large", "lists and mappings lie more than %d deep in each other here", maxDepth)
 }
 
-// errSecond stands for what is wrong in a document after the first, which should not be there in the first place.
-var errSecond = errors.New("more than one document")
-
 // documents reads the first document and, of what follows, as much as tells whether there is a second. The library
 // panics on some input; that is an error like others.
 func documents(r io.Reader) (docs []*yaml.Node, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%v", p)
-		}
-		if err != nil && len(docs) > 0 {
-			err = errSecond
 		}
 	}()
 	dec := yaml.NewDecoder(r)
@@ -104,6 +99,21 @@ func documents(r io.Reader) (docs []*yaml.Node, err error) {
 		docs = append(docs, n)
 	}
 	return docs, nil
+}
+
+// secondDocument is where a document after the first begins; the top where there is none.
+func secondDocument(t *text) (at diag.Span, found bool) {
+	l := newLexer(t)
+	content, ended := false, false
+	for tok := l.next(); tok.kind != tokEnd; tok = l.next() {
+		begins := tok.kind == tokMarker && t.src[tok.start] == '-'
+		if ended || content && begins {
+			return t.span(tok.start, tok.end), true
+		}
+		ended = tok.kind == tokMarker && !begins
+		content = content || t.src[tok.start] != '%'
+	}
+	return top(t.file), false
 }
 
 // message is what the library says, without what it says first each time.

@@ -169,7 +169,10 @@ func (l *lexer) scan(tok *token, column int) {
 		l.i++
 	case b == '?' && l.separated(l.i+1):
 		tok.kind = tokQuestion
-		l.parent = column
+		if !flow {
+			l.parent = column
+			l.indent(column)
+		}
 		l.i++
 	case b == ':' && (flow || l.separated(l.i+1)):
 		tok.kind = tokColon

@@ -39,10 +39,12 @@ func (b *builder) tag(node *Node, tag string, n *yaml.Node) {
 	end := b.t.lineEnd(start)
 	if n.Kind == yaml.ScalarNode && !strings.HasPrefix(tag, "!!") && !strings.HasPrefix(tag, "!<") {
 		name := strings.TrimSpace(strings.TrimPrefix(tag, "!") + " " + node.Text)
+		end = min(end, b.plainEnd(node.Text, start+len(tag)))
 		if i := strings.IndexAny(name, ",]}"); i >= 0 {
 			name = name[:i] // the library takes these for a part of the tag
+			end = b.plainEnd(name, start)
 		}
-		at := b.t.span(start, min(end, b.plainEnd(node.Text, start+len(tag))))
+		at := b.t.span(start, end)
 		d := b.errorf(at, "bad-not", "`!` does not negate: YAML takes it for a tag, and drops it")
 		if name = strings.TrimPrefix(name, "not "); name == "" {
 			d.WithHint("write `not NAME`")
@@ -109,16 +111,20 @@ func isKey(s string) bool {
 }
 
 // checkText reports characters in a value that can't be seen, or look like a blank and are none.
-func (b *builder) checkText(node *Node) {
+func (b *builder) checkText(node *Node, start int) {
 	for _, r := range node.Text {
 		if unicode.IsPrint(r) || r == '\t' || r == '\n' {
 			continue
 		}
-		hint := "take it out"
-		if unicode.IsSpace(r) {
-			hint = "write a plain blank"
+		at := node.At
+		if i := strings.IndexRune(string(b.t.src[start:b.t.lineEnd(start)]), r); i >= 0 {
+			at = b.t.span(start+i, start+i)
 		}
-		b.errorf(node.At, "invisible-character", "the character %U, which can't be seen", r).WithHint("%s", hint)
+		if unicode.IsSpace(r) {
+			b.errorf(at, "invisible-character", "the character %U looks like a blank and is none", r).WithHint("write a plain blank")
+		} else {
+			b.errorf(at, "invisible-character", "the character %U can't be seen", r).WithHint("take it out")
+		}
 		return
 	}
 }

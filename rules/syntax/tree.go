@@ -60,23 +60,6 @@ func (b *builder) document(n *yaml.Node) *Node {
 	return made
 }
 
-// secondDocument reports what follows the first document.
-func (b *builder) secondDocument() {
-	at := top(b.t.file)
-	l := newLexer(b.t)
-	content, ended := false, false
-	for tok := l.next(); tok.kind != tokEnd; tok = l.next() {
-		begins := tok.kind == tokMarker && b.t.src[tok.start] == '-'
-		if ended || content && begins {
-			at = b.t.span(tok.start, tok.end)
-			break
-		}
-		ended = tok.kind == tokMarker && !begins
-		content = content || b.t.src[tok.start] != '%'
-	}
-	b.errorf(at, "second-document", "a second document begins here").WithHint("write one document a file, and take the `---` out")
-}
-
 // node makes a node. The owner is what lacks a value where there is none: the key, or nil.
 func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 	if n.Kind == yaml.AliasNode {
@@ -159,6 +142,11 @@ func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
 			b.node(n.Content[i+1], key, depth+1)
 			continue
 		}
+		if strings.HasPrefix(key.Text, "-") && !key.Quoted {
+			b.errorf(key.At, "needs-blank", "a blank is missing after the dash").
+				WithHint("write `- %s: ...`", shown(strings.TrimLeft(key.Text, "-")))
+			continue
+		}
 		if i == 0 && n.Style&yaml.FlowStyle == 0 {
 			p.At = key.At
 		}
@@ -170,8 +158,12 @@ func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
 			continue
 		}
 		if at, ok := first[key.Text]; ok {
+			hint := "several values are a list: `" + shown(key.Text) + ": [A, B]`"
+			if value.Kind != Scalar {
+				hint = "write what stands under both under one"
+			}
 			b.errorf(key.At, "duplicate-key", "the key `%s` stands twice in one mapping", shown(key.Text)).
-				WithHint("several values are a list: `%s: [A, B]`", shown(key.Text)).
+				WithHint("%s", hint).
 				Also(at, "first here")
 			continue
 		}
@@ -193,7 +185,8 @@ func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
 func (b *builder) badKey(key *Node, n *yaml.Node) {
 	switch {
 	case n.Kind == yaml.AliasNode:
-		b.errorf(key.At, "bad-key", "an alias is no key").WithHint("write the key out")
+		start := b.t.find(n.Line, n.Column)
+		b.errorf(b.t.span(start, start+1+len(n.Value)), "bad-key", "an alias is no key").WithHint("write the key out")
 	case key.Kind == Null:
 		b.errorf(key.At, "bad-key", "a key is missing before the colon")
 	default:
@@ -210,7 +203,7 @@ func (b *builder) scalar(node *Node, n *yaml.Node, owner *Node, start int) {
 	}
 	node.Kind, node.Text, node.Quoted = Scalar, n.Value, !plain
 	node.At = b.t.span(start, b.scalarEnd(n, start))
-	b.checkText(node)
+	b.checkText(node, start)
 }
 
 // nothing is the place of a value that is not there: its key, or its dash.
