@@ -9,6 +9,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/rules/diag"
 	"ringwall/rules/source"
 )
 
@@ -129,20 +130,25 @@ func (f *front) printStatus(a statusAnswer) {
 // printReload says what came of the files when they were last read.
 func (f *front) printReload(line func(string, string, ...any), paint ink, a statusAnswer, now time.Time) {
 	r := a.Reload
-	text := paint.green("good")
-	if !r.OK {
-		text = paint.red("refused: ") + r.Error
-	}
-	if !r.At.IsZero() {
-		text += ", " + since(r.At, now)
-	}
-	if a.Daemon {
-		text += fmt.Sprintf("; %d good, %d refused since the start", r.Good, r.Bad)
-	}
-	if r.OK && r.At.IsZero() {
+	var text string
+	switch {
+	case !r.OK:
+		text = paint.red("not enforced")
+	case a.Daemon:
+		text = paint.green("good")
+	default:
 		text = "as applied"
 	}
+	if !r.At.IsZero() {
+		text += ", read " + since(r.At, now)
+	}
+	if a.Daemon {
+		text += fmt.Sprintf("; %d good and %d refused since the start", r.Good, r.Bad)
+	}
 	line("files", "%s", text)
+	if r.Error != "" {
+		line("error", "%s", diag.Visible(r.Error))
+	}
 }
 
 // sourceText says where a policy came from.

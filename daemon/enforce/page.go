@@ -145,7 +145,7 @@ func (d *drawing) block() Section {
 	s := Section{Name: policy.ByBlock}
 	if len(d.p.Block.Terms) > 0 {
 		s.Lines = []Line{{
-			ID: policy.ByBlock, Text: "deny any from or to what block names", At: place(d.p.BlockAt), Verdict: policy.Deny.String(),
+			ID: policy.ByBlock, Text: "deny any from or to " + d.p.Block.String(), At: place(d.p.BlockAt), Verdict: policy.Deny.String(),
 			Counts: d.everywhere(policy.ByBlock),
 		}}
 	}
@@ -155,7 +155,7 @@ func (d *drawing) block() Section {
 func (d *drawing) failsafe() Section {
 	s := Section{Name: policy.ByFailsafe}
 	for i, f := range d.p.Failsafe {
-		line := Line{ID: policy.ByFailsafe, Text: "allow " + f.Text, At: place(f.At), Verdict: policy.Allow.String()}
+		line := Line{ID: policy.ByFailsafe, Text: "allow " + f.Text + " from " + f.From.String(), At: place(f.At), Verdict: policy.Allow.String()}
 		if i == 0 { // one counter serves all
 			line.Counts = d.everywhere(policy.ByFailsafe)
 		}
