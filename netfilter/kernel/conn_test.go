@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -360,7 +361,7 @@ func TestCountersAndBansSurviveChanges(t *testing.T) {
 	if err := c.AddElements(ctx, "dyn4.bans", []Element{{Prefix: prefix("192.0.2.1/32"), Timeout: hour}}); err != nil {
 		t.Fatal(err)
 	}
-	ns.Run(t, "ping", "-c1", "127.0.0.1")
+	ns.Ping(t, "127.0.0.1", 1, 5*time.Second)
 	counted := counters(t, c)["in.ssh"]
 	if counted.Packets == 0 {
 		t.Fatal("nothing was counted")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -104,7 +105,7 @@ func TestUnownedTableIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	ns.Run(t, "nft", "add rule inet ringwall input counter name in.ssh")
-	ns.Run(t, "ping", "-c1", "127.0.0.1")
+	ns.Ping(t, "127.0.0.1", 1, 5*time.Second)
 	counted := counters(t, old)["in.ssh"]
 	if counted.Packets == 0 {
 		t.Fatal("nothing was counted")

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"testing"
+	"time"
 
 	"ringwall/netfilter/nstest"
 	"ringwall/netfilter/ruleset"
@@ -49,7 +50,7 @@ func TestPacketsMatch(t *testing.T) {
 	rule(input, "label", all, ruleset.Label{Bit: 100})
 	rule(input, "no-label", 0, ruleset.Label{Bit: 100, Not: true})
 	rule(input, "other-label", all, ruleset.Label{Bit: 36, Not: true})
-	rule(input, "established", pings, in(ruleset.CtState, ruleset.StateInvalid, ruleset.StateInvalid, ruleset.StateEstablished))
+	rule(input, "established", all-1, in(ruleset.CtState, ruleset.StateInvalid, ruleset.StateInvalid, ruleset.StateEstablished))
 	rule(input, "not-dnat", all, masked(ruleset.CtStatus, ruleset.Eq, ruleset.StatusDNAT))
 	rule(input, "reply", pings, cmp(ruleset.CtDirection, ruleset.Eq, ruleset.Reply))
 	rule(input, "local", all, in(ruleset.FibDaddrType, ruleset.TypeLocal, ruleset.TypeLocal, ruleset.TypeBroadcast))
@@ -76,7 +77,9 @@ func TestPacketsMatch(t *testing.T) {
 	output.Rules = append(output.Rules, &ruleset.Rule{Exprs: []ruleset.Expr{ruleset.Log{Group: 3, Prefix: "test"}}})
 	r.Chains = []*ruleset.Chain{input, output}
 	apply(t, c, r)
-	ns.Run(t, "ping", "-c3", "-i0.01", "127.0.0.1")
+	if n := ns.Ping(t, "127.0.0.1", pings, 5*time.Second); n != pings {
+		t.Fatalf("%d answers", n)
+	}
 	got := counters(t, c)
 	for name, packets := range want {
 		if got[name].Packets != packets {

@@ -87,7 +87,7 @@ func TestExpressionsAreComplete(t *testing.T) {
 	for _, pkg := range pkgs {
 		ast.Inspect(pkg, func(n ast.Node) bool {
 			if f, ok := n.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "expr" {
-				if recv, ok := f.Recv.List[0].Type.(*ast.Ident); ok {
+				if recv, ok := f.Recv.List[0].Type.(*ast.Ident); ok && recv.IsExported() {
 					declared[recv.Name] = true
 				}
 			}

@@ -28,6 +28,14 @@ func TestPairTalks(t *testing.T) {
 			c.Close()
 		})
 	}
+	for _, addr := range []string{nstest.Peer4, nstest.Peer6, "127.0.0.1", "::1"} {
+		if n := p.Host.Ping(t, addr, 2, 5*time.Second); n != 2 {
+			t.Errorf("ping %s: %d answers", addr, n)
+		}
+	}
+	if n := p.Host.Ping(t, "198.51.100.99", 1, 10*time.Millisecond); n != 0 {
+		t.Errorf("%d answers from nobody", n)
+	}
 }
 
 func TestEnterIsElsewhere(t *testing.T) {
