@@ -61,7 +61,7 @@ const (
 	chainBaseIn       = "base.in"     // what stands before the rules, for packets from the input hook
 	chainBasePre      = "base.in-pre" // the same with the reverse path, for packets from prerouting; where that is on
 	chainIn           = "in"          // the rules of `in`, and the default
-	chainReject       = "reject"
+	chainReject       = "base.reject" // the word alone is nft's
 )
 
 // family is the address family that something matches: none in particular, or one.
