@@ -59,7 +59,9 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 			return errors.Join(err, openErr)
 		}
 		defer e.Close()
-		r, err = alone(e)
+		if r, err = alone(e); err == nil && e.Running().Candidate == nil {
+			r.Notes = append(r.Notes, "the daemon answers root alone: compared with nothing, so that every rule counts as added")
+		}
 	}
 	if err != nil {
 		return err

@@ -125,15 +125,12 @@ func (f *front) explained(name string, opt enforce.LoadOptions) (*policy.Policy,
 	return c.Policy, nil
 }
 
-// withBans is a policy with what the daemon's dynamic sets hold now. Without a daemon that answers they are empty.
+// withBans is a policy with what the daemon's dynamic sets hold now. Where it can't be asked they are empty, and a note
+// says so.
 func (f *front) withBans(ctx context.Context, p *policy.Policy) *policy.Policy {
-	d, err := f.dial(ctx)
-	if err != nil || d == nil {
-		return p
-	}
-	defer d.Close()
-	bans, err := d.Bans(ctx, "")
+	bans, err := f.currentBans(ctx)
 	if err != nil {
+		fmt.Fprintf(f.stderr, "note: answered as if nobody were banned: %v\n", err)
 		return p
 	}
 	given := map[string]addrset.Addrs{}
@@ -143,6 +140,16 @@ func (f *front) withBans(ctx context.Context, p *policy.Policy) *policy.Policy {
 		}
 	}
 	return p.With(given)
+}
+
+// currentBans is what the daemon has banned; nothing without a daemon.
+func (f *front) currentBans(ctx context.Context) ([]enforce.Ban, error) {
+	d, err := f.dial(ctx)
+	if err != nil || d == nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Bans(ctx, "")
 }
 
 // explanation is the answer about one packet in JSON.

@@ -17,8 +17,11 @@ import (
 // dial finds the daemon of this host. Where none listens both results are nil.
 func (f *front) dial(ctx context.Context) (*control.Client, error) {
 	c, err := control.Dial(ctx, f.socket)
-	if errors.Is(err, control.ErrNoDaemon) {
+	switch {
+	case errors.Is(err, control.ErrNoDaemon):
 		return nil, nil
+	case errors.Is(err, control.ErrDenied):
+		return nil, fmt.Errorf("%w: root may do everything, the group %s may look", err, control.Group)
 	}
 	return c, err
 }
@@ -26,7 +29,7 @@ func (f *front) dial(ctx context.Context) (*control.Client, error) {
 // open makes an Enforcer of this process, for when no daemon listens.
 func (f *front) open(ctx context.Context, readOnly bool) (*enforce.Enforcer, error) {
 	e, err := enforce.Open(ctx, enforce.Options{
-		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: slog.New(slog.NewTextHandler(f.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: slog.New(plain{w: f.stderr}),
 	})
 	return e, f.unreachable(err)
 }

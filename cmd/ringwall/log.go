@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+
+	"ringwall/rules/diag"
 )
 
 // logger writes to stderr: lines of text, of JSON with --json, and what the journal understands where it reads.
@@ -83,3 +85,41 @@ func priority(l slog.Level) int {
 	}
 	return 7
 }
+
+// plain writes the warnings and errors of a verb that ends at once, as sentences.
+type plain struct {
+	w     io.Writer
+	attrs string
+}
+
+var _ slog.Handler = plain{}
+
+// Enabled tells whether records of a level are written.
+func (plain) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+// Handle writes a record.
+func (p plain) Handle(_ context.Context, r slog.Record) error {
+	line := "warning: " + r.Message + p.attrs
+	if r.Level >= slog.LevelError {
+		line = "error: " + r.Message + p.attrs
+	}
+	r.Attrs(func(a slog.Attr) bool {
+		line += attrText(a)
+		return true
+	})
+	_, err := fmt.Fprintln(p.w, diag.Visible(line))
+	return err
+}
+
+// WithAttrs is a handler whose records have some attributes.
+func (p plain) WithAttrs(attrs []slog.Attr) slog.Handler {
+	for _, a := range attrs {
+		p.attrs += attrText(a)
+	}
+	return p
+}
+
+// WithGroup is the same handler: sentences have no groups.
+func (p plain) WithGroup(string) slog.Handler { return p }
+
+func attrText(a slog.Attr) string { return ": " + a.Value.String() }
