@@ -224,3 +224,5 @@ func (g generator) terms() policy.Addrs {
 	}
 	return a
 }
+
+func newGenerator(seed uint64) generator { return generator{rand.New(rand.NewPCG(seed, 7))} }

@@ -3,7 +3,6 @@ package compile
 import (
 	"context"
 	"flag"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,7 +74,7 @@ func TestGolden(t *testing.T) {
 // TestEverythingListsTheSame does what TestGolden does at its end for policies at random.
 func TestEverythingListsTheSame(t *testing.T) {
 	for seed := range uint64(rounds(t, 30)) {
-		rs, err := Compile(generator{rand.New(rand.NewPCG(seed, 9))}.policy(), Options{LogGroup: 7})
+		rs, err := Compile(newGenerator(seed).policy(), Options{LogGroup: 7})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,7 +1,6 @@
 package compile
 
 import (
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
@@ -26,7 +25,7 @@ func rounds(t *testing.T, n int) int {
 func TestDecideIsEval(t *testing.T) {
 	decided := map[string]int{}
 	for seed := range uint64(rounds(t, 3000)) {
-		g := generator{rand.New(rand.NewPCG(seed, 7))}
+		g := newGenerator(seed)
 		p := g.policy()
 		rs, err := Compile(p, Options{LogGroup: 5, NoLabels: g.chance(8)})
 		if err != nil {
