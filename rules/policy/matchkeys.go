@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"net"
 	"strconv"
 	"strings"
 
@@ -94,16 +93,15 @@ func choose[T any](vs []value, read func(value) (T, bool)) Choice[T] {
 
 // mac reads an Ethernet address.
 func (l *loader) mac(v value) (MAC, bool) {
-	hw, err := net.ParseMAC(v.text)
-	if err != nil || len(hw) != len(MAC{}) {
-		l.errorf(v.at, "bad-mac", "%s is no Ethernet address", quote(v.text)).WithHint("write it as `aa:bb:cc:dd:ee:ff`")
+	if a, ok := parseMAC(v.text); ok {
+		return a, true
+	}
+	if a, ok := parseMAC(strings.ReplaceAll(v.text, "-", ":")); ok {
+		l.errorf(v.at, "bad-mac", "%s is not how policies write an Ethernet address", quote(v.text)).WithHint("write `%s`", a)
 		return MAC{}, false
 	}
-	if text := MAC(hw).String(); text != strings.ToLower(v.text) {
-		l.errorf(v.at, "bad-mac", "%s is not how policies write an Ethernet address", quote(v.text)).WithHint("write `%s`", text)
-		return MAC{}, false
-	}
-	return MAC(hw), true
+	l.errorf(v.at, "bad-mac", "%s is no Ethernet address", quote(v.text)).WithHint("write it as `aa:bb:cc:dd:ee:ff`")
+	return MAC{}, false
 }
 
 // mark reads N or N/MASK, each decimal or hexadecimal.
