@@ -12,30 +12,41 @@ import (
 )
 
 // properties goes over the tag and the anchor before a value, and returns the tag as it is written and where the
-// value itself begins: on the same line, or else where they do.
+// value itself begins, maybe lines below; after a tag, where that stands.
 func (b *builder) properties(start int) (tag string, value int) {
 	src := b.t.src
-	i, end := start, b.t.lineEnd(start)
-	for i < end && (src[i] == '!' || src[i] == '&') {
-		word := firstWord(src[i:end])
-		if src[i] == '!' {
-			tag = string(word)
+	at := start
+	for at < len(src) {
+		i := at
+		switch src[i] {
+		case '!':
+			return string(firstWord(src[i:])), i
+		case '&':
+			for i++; i < len(src) && isName(src[i]); i++ {
+			}
+		default:
+			return "", at
 		}
-		i += len(word)
-		for i < end && isBlank(src[i]) {
-			i++
+		for i < len(src) && (isBreak(src[i]) || src[i] == '#') {
+			if src[i] == '#' {
+				i = b.t.lineEnd(i)
+			} else {
+				i++
+			}
 		}
+		at = i
 	}
-	if tag == "" && i < end && src[i] != '#' {
-		return "", i
-	}
-	return tag, start
+	return "", at
+}
+
+// isName tells whether a byte may be in the name of an anchor, as the library has it.
+func isName(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_' || b == '-'
 }
 
 // tag reports a tag. In `from: ! office` and `from: !office` it was meant to be a `not`, and every parser takes it for
 // nothing at all; what follows is read as it was meant.
-func (b *builder) tag(node *Node, tag string, n *yaml.Node) {
-	start := b.t.find(n.Line, n.Column)
+func (b *builder) tag(node *Node, tag string, n *yaml.Node, start int) {
 	end := b.t.lineEnd(start)
 	if n.Kind == yaml.ScalarNode && !strings.HasPrefix(tag, "!!") && !strings.HasPrefix(tag, "!<") {
 		name := strings.TrimSpace(strings.TrimPrefix(tag, "!") + " " + node.Text)

@@ -3,6 +3,7 @@ package syntax
 import (
 	"bytes"
 	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 
@@ -71,6 +72,7 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 		known = &anchored{}
 		b.anchors[n] = known
 	}
+	nowhere := start
 	tag, start := b.properties(start)
 	p := part{Node: &Node{}, size: 1, height: 1}
 	if depth > maxDepth {
@@ -89,13 +91,17 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 		p.Kind, p.At = Map, b.t.span(start, start)
 		b.pairs(&p, n, depth)
 	default:
-		b.scalar(p.Node, n, owner, start)
+		if n.Value == "" && n.Style&^yaml.TaggedStyle == 0 {
+			p.At = b.nothing(owner, nowhere)
+		} else {
+			b.scalar(p.Node, n, start)
+		}
 	}
 	if p.Kind == Map {
 		b.addressKey(p.Node)
 	}
 	if tag != "" {
-		b.tag(p.Node, tag, n)
+		b.tag(p.Node, tag, n, start)
 	}
 	if known != nil {
 		known.node, known.size, known.height = p.Node, p.size, p.height
@@ -195,13 +201,8 @@ func (b *builder) badKey(key *Node, n *yaml.Node) {
 }
 
 // scalar fills a node in for a value.
-func (b *builder) scalar(node *Node, n *yaml.Node, owner *Node, start int) {
-	plain := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) == 0
-	if plain && n.Value == "" {
-		node.At = b.nothing(owner, start)
-		return
-	}
-	node.Kind, node.Text, node.Quoted = Scalar, n.Value, !plain
+func (b *builder) scalar(node *Node, n *yaml.Node, start int) {
+	node.Kind, node.Text, node.Quoted = Scalar, n.Value, n.Style&^yaml.TaggedStyle != 0
 	node.At = b.t.span(start, b.scalarEnd(n, start))
 	b.checkText(node, start)
 }
@@ -263,11 +264,17 @@ func firstWord(s []byte) []byte {
 	return s
 }
 
-// shown makes a text of the file fit for a message.
+// shown makes a text of the file fit for a message of one line.
 func shown(s string) string {
 	const most = 60
-	if r := []rune(s); len(r) > most {
+	if r := []rune(s[:min(len(s), 4*most+4)]); len(r) > most {
 		s = string(r[:most]) + "..."
 	}
-	return strings.ToValidUTF8(s, "?")
+	s = strings.Join(strings.Fields(s), " ")
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
