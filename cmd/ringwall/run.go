@@ -23,7 +23,7 @@ func (f *front) runVerb() *cobra.Command {
 			A policy that is broken changes nothing: the log, 'status' and the service manager say why. At the start the policy that was
 			enforced last takes its place, else the emergency policy.
 
-			SIGHUP reloads. SIGTERM ends the daemon and leaves the rules in place.`),
+			SIGHUP reloads. SIGTERM ends the daemon and leaves the rules in place. With --json the log is JSON, a record a line.`),
 		Example: examples(
 			"as the service manager does", "ringwall run",
 			"beside another, in a network namespace", "ip netns exec lab ringwall run --config lab.yaml --state-dir ./state --socket ./lab.sock",
