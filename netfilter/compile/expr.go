@@ -25,6 +25,9 @@ func and(cs ...conj) conj {
 func product(lists ...[]conj) []conj {
 	out := []conj{nil}
 	for _, list := range lists {
+		if len(list) == 1 && list[0] == nil {
+			continue // asks nothing
+		}
 		next := make([]conj, 0, len(out)*len(list))
 		for _, a := range out {
 			for _, b := range list {

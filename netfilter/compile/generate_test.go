@@ -138,7 +138,7 @@ func (g generator) what() policy.What {
 	}
 	var w policy.What
 	for range 1 + g.IntN(4) {
-		switch g.IntN(9) {
+		switch g.IntN(10) {
 		case 0:
 			w = w.Union(both(span(one[uint8](g, 6, 17, 132), 0, 65535)))
 		case 1, 2:
@@ -155,6 +155,8 @@ func (g generator) what() policy.What {
 			w = w.Union(both(addrset.Between(key(254, 0), ^addrset.U32(0))))
 		case 8:
 			w = w.Union(policy.What{V6: span(6, 443, 443)})
+		case 9: // ports that look like the types of an echo request
+			w = w.Union(both(span(17, 0x800, 0x8ff))).Union(policy.What{V4: span(1, 0x800, 0x8ff)})
 		}
 	}
 	return w

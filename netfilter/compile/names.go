@@ -100,12 +100,12 @@ func (f family) digit() string {
 }
 
 // guard is the expression that lets only the family pass; nothing for both.
-func (f family) guard() []ruleset.Expr {
+func (f family) guard() conj {
 	switch f {
 	case ipv4:
-		return []ruleset.Expr{equal(ruleset.NFProto, ruleset.IPv4)}
+		return conj{equal(ruleset.NFProto, ruleset.IPv4)}
 	case ipv6:
-		return []ruleset.Expr{equal(ruleset.NFProto, ruleset.IPv6)}
+		return conj{equal(ruleset.NFProto, ruleset.IPv6)}
 	}
 	return nil
 }

@@ -1,18 +1,23 @@
 package compile
 
 import (
+	"slices"
+
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 )
 
-// detail is, by protocol, the keys' lower halves that are matched: ports of a protocol with ports, type and code of ICMP, else
-// all or nothing.
-type detail [256]addrset.Set[addrset.U16]
+// detail is what is matched of one protocol: keys' lower halves, which are ports of a protocol with ports, type and code of
+// ICMP, else all or nothing.
+type detail struct {
+	proto uint8
+	low   addrset.Set[addrset.U16]
+}
 
-// detailOf takes a family's half of a WHAT apart.
-func detailOf(s addrset.Set[addrset.U32], f family) *detail {
-	var d detail
+// detailsOf takes a family's half of a WHAT apart, by protocol in order.
+func detailsOf(s addrset.Set[addrset.U32], f family) []detail {
+	var out []detail
 	for _, r := range s.Ranges() {
 		for proto := r.Lo >> 16; proto <= min(r.Hi>>16, 255); proto++ {
 			lo, hi := addrset.U16(0), addrset.U16(1<<16-1)
@@ -22,20 +27,23 @@ func detailOf(s addrset.Set[addrset.U32], f family) *detail {
 			if proto == r.Hi>>16 {
 				hi = addrset.U16(r.Hi)
 			}
-			d[proto] = d[proto].Union(addrset.Between(lo, hi))
-		}
-	}
-	for proto := range d {
-		if !policy.HasPorts(uint8(proto)) && !isICMP(uint8(proto), f) && !d[proto].IsAll() {
-			// A protocol without detail has the key 0 alone.
-			if d[proto].Contains(0) {
-				d[proto] = addrset.All[addrset.U16]()
-			} else {
-				d[proto] = addrset.Set[addrset.U16]{}
+			low := addrset.Between(lo, hi)
+			if n := len(out); n > 0 && out[n-1].proto == uint8(proto) {
+				out[n-1].low = out[n-1].low.Union(low)
+				continue
 			}
+			out = append(out, detail{uint8(proto), low})
 		}
 	}
-	return &d
+	// A protocol without detail has the key 0 alone.
+	plain := func(d detail) bool { return !policy.HasPorts(d.proto) && !isICMP(d.proto, f) }
+	out = slices.DeleteFunc(out, func(d detail) bool { return plain(d) && !d.low.Contains(0) })
+	for i := range out {
+		if plain(out[i]) {
+			out[i].low = addrset.All[addrset.U16]()
+		}
+	}
+	return out
 }
 
 // isICMP tells whether a protocol is the family's ICMP, which has types.
@@ -43,16 +51,27 @@ func isICMP(proto uint8, f family) bool {
 	return proto == policy.ProtoICMP && f == ipv4 || proto == policy.ProtoICMPv6 && f == ipv6
 }
 
-// shared moves what two details match alike, both families in one, into a third.
-func shared(a, b *detail) *detail {
-	var both detail
-	for proto := range both {
-		icmp := isICMP(uint8(proto), ipv4) || isICMP(uint8(proto), ipv6)
-		if a[proto].Equal(b[proto]) && (!icmp || a[proto].IsAll()) {
-			both[proto], a[proto], b[proto] = a[proto], addrset.Set[addrset.U16]{}, addrset.Set[addrset.U16]{}
+// share splits what the families match into what they match alike and the rest of each.
+func share(v4, v6 []detail) (alike, only4, only6 []detail) {
+	for len(v4) > 0 && len(v6) > 0 {
+		a, b := v4[0], v6[0]
+		switch {
+		case a.proto < b.proto:
+			only4, v4 = append(only4, a), v4[1:]
+			continue
+		case a.proto > b.proto:
+			only6, v6 = append(only6, b), v6[1:]
+			continue
 		}
+		typed := isICMP(a.proto, ipv4) || isICMP(a.proto, ipv6)
+		if a.low.Equal(b.low) && (!typed || a.low.IsAll()) {
+			alike = append(alike, a)
+		} else {
+			only4, only6 = append(only4, a), append(only6, b)
+		}
+		v4, v6 = v4[1:], v6[1:]
 	}
-	return &both
+	return alike, append(only4, v4...), append(only6, v6...)
 }
 
 // traffic is the packets that a WHAT, and source ports beside it, describe.
@@ -64,64 +83,53 @@ type traffic struct {
 
 // lines is the traffic of a family as few lines; for both, what both have in common is in one.
 func (t traffic) lines(f family) []conj {
-	switch f {
-	case ipv4:
-		return t.of(detailOf(t.what.V4, ipv4), ipv4)
-	case ipv6:
-		return t.of(detailOf(t.what.V6, ipv6), ipv6)
+	switch {
+	case t.what.IsAny() && t.sport.IsAll():
+		return []conj{f.guard()}
+	case f == ipv4:
+		return t.of(detailsOf(t.what.V4, ipv4), ipv4)
+	case f == ipv6:
+		return t.of(detailsOf(t.what.V6, ipv6), ipv6)
 	}
-	v4, v6 := detailOf(t.what.V4, ipv4), detailOf(t.what.V6, ipv6)
-	common := shared(v4, v6)
-	out := t.of(common, both)
-	out = append(out, t.of(v4, ipv4)...)
-	return append(out, t.of(v6, ipv6)...)
+	alike, v4, v6 := share(detailsOf(t.what.V4, ipv4), detailsOf(t.what.V6, ipv6))
+	return slices.Concat(t.of(alike, both), t.of(v4, ipv4), t.of(v6, ipv6))
 }
 
 // of is the lines of what a family's packets are matched by: protocols without detail together, protocols with the same ports
 // together, and each ICMP by itself.
-func (t traffic) of(d *detail, f family) []conj {
-	var whole addrset.Set[addrset.U8]
-	var groups []addrset.Set[addrset.U8]
-	var details []addrset.Set[addrset.U16]
-	for proto := range d {
-		one, ports := addrset.One(addrset.U8(proto)), d[proto]
-		if ports.IsEmpty() || !t.sport.IsAll() && !policy.HasPorts(uint8(proto)) {
+func (t traffic) of(ds []detail, f family) []conj {
+	type group struct {
+		protos addrset.Set[addrset.U8]
+		low    addrset.Set[addrset.U16]
+		typed  bool // it is ICMP with types, which stands alone
+	}
+	var groups []group
+	for _, d := range ds {
+		if !t.sport.IsAll() && !policy.HasPorts(d.proto) {
 			continue
 		}
-		if ports.IsAll() {
-			whole = whole.Union(one)
-			continue
-		}
-		found := false
-		for i := range groups {
-			if !isICMP(uint8(proto), f) && details[i].Equal(ports) {
-				groups[i], found = groups[i].Union(one), true
-			}
-		}
-		if !found {
-			groups, details = append(groups, one), append(details, ports)
+		one := addrset.One(addrset.U8(d.proto))
+		typed := isICMP(d.proto, f) && !d.low.IsAll()
+		i := slices.IndexFunc(groups, func(g group) bool { return !g.typed && !typed && g.low.Equal(d.low) })
+		if i < 0 {
+			groups = append(groups, group{one, d.low, typed})
+		} else {
+			groups[i].protos = groups[i].protos.Union(one)
 		}
 	}
 	var out []conj
-	if !whole.IsEmpty() {
-		out = append(out, and(f.guard(), protocols(whole), t.ports(addrset.All[addrset.U16]())))
-	}
-	for i, protos := range groups {
-		head := and(f.guard(), protocols(protos))
-		if proto, _ := protos.Min(); isICMP(uint8(proto), f) {
-			out = append(out, product([]conj{head}, types(details[i], f, t.reply))...)
+	for _, g := range groups {
+		head := f.guard()
+		if !g.protos.IsAll() {
+			head = append(head, numbers(ruleset.L4Proto, g.protos, false))
+		}
+		if g.typed {
+			out = append(out, product([]conj{head}, types(g.low, f, t.reply))...)
 		} else {
-			out = append(out, and(head, t.ports(details[i])))
+			out = append(out, and(head, t.ports(g.low)))
 		}
 	}
 	return out
-}
-
-func protocols(s addrset.Set[addrset.U8]) conj {
-	if s.IsAll() {
-		return nil
-	}
-	return conj{numbers(ruleset.L4Proto, s, false)}
 }
 
 // ports matches the port that WHAT names, and the source port.
