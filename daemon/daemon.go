@@ -59,6 +59,7 @@ type daemon struct {
 	notes   []string       // about what is enforced
 	heals   uint64
 	guard   guard
+	keeper  keeper
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
 }
@@ -131,7 +132,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	}
 	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
 	d.enf, err = enforce.Open(ctx, enforce.Options{
-		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run",
+		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
 	})
 	if err != nil {
 		return err
@@ -146,6 +147,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 
 // close gives back what open took.
 func (d *daemon) close() {
+	d.keeper.finish(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
 		d.log.Warn("close", "error", err)
 	}
@@ -182,6 +184,8 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 			d.reloadFiles(ctx)
 		case call := <-d.calls:
 			call()
+		case err := <-d.keeper.done:
+			d.keeper.end(d, err)
 		case <-tick.C:
 			d.keep(ctx)
 		}
@@ -193,6 +197,9 @@ func (d *daemon) keep(ctx context.Context) {
 	d.cfg.Notify("WATCHDOG=1")
 	if !d.again.IsZero() && d.cfg.Now().After(d.again) {
 		d.reloadFiles(ctx)
+	}
+	if r := d.keeper.retry; !r.IsZero() && d.cfg.Now().After(r) {
+		d.keeper.begin(d)
 	}
 	d.guard.look(ctx, d)
 }

@@ -103,6 +103,7 @@ func (d *daemon) settled(r *enforce.Report, err error) {
 		d.log.Error(err.Error())
 	}
 	d.origins.set(d.enf.Running().Policy)
+	d.keeper.begin(d)
 }
 
 // statusLine is what the service manager shows: what is enforced, or why the files are not.

@@ -53,4 +53,5 @@ func BenchmarkSaveToEnforced(b *testing.B) {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	b.ReportMetric(ms(times[len(times)/2]), "p50-ms")
 	b.ReportMetric(ms(times[len(times)*99/100]), "p99-ms")
+	b.ReportMetric(0, "ns/op") // the pauses between are none of ours
 }

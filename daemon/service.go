@@ -14,6 +14,9 @@ var _ control.Service = (*daemon)(nil)
 // errStopping is what a client hears that comes too late.
 var errStopping = errors.New("the daemon is stopping")
 
+// notStored is a note for as long as the state directory can't be written.
+const notStored = "enforced, but not stored for the next boot: see the log"
+
 // ask has the loop do something for a client and waits for it. What has begun is finished, though the client leaves.
 func ask[T any](ctx context.Context, d *daemon, f func(ctx context.Context) (T, error)) (out T, err error) {
 	done := make(chan struct{})
@@ -68,6 +71,9 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	case enforce.Socket:
 		note("applied by hand: holds until the files change, or the daemon restarts")
 	}
+	if !d.keeper.retry.IsZero() {
+		note(notStored)
+	}
 	if d.guard.trouble != "" {
 		note("the table can't be looked after: " + d.guard.trouble)
 	}
@@ -97,7 +103,7 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 		if files := d.load(); files.Digest == c.Digest && c.OK() {
 			var r *enforce.Report
 			d.reloading(func() { r, err = d.take(ctx, files) })
-			return done(r, err)
+			return d.done(r, err)
 		}
 		r, err := d.enf.Apply(ctx, c, enforce.Socket)
 		if r.Applied {
@@ -105,12 +111,18 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 			d.settled(r, err)
 			d.cfg.Notify("STATUS=" + d.statusLine())
 		}
-		return done(r, err)
+		return d.done(r, err)
 	})
 }
 
-// done makes a failure after the commit a note: the client's answer is the report, and the policy is enforced.
-func done(r *enforce.Report, err error) (*enforce.Report, error) {
+// done is the answer to a client who asked for a change: what is stored by then. A failure after the commit is a note of
+// the report, since the policy is enforced.
+func (d *daemon) done(r *enforce.Report, err error) (*enforce.Report, error) {
+	if r.Applied {
+		if d.keeper.finish(d); !d.keeper.retry.IsZero() {
+			r.Notes = append(r.Notes, notStored)
+		}
+	}
 	if err != nil && r.Applied {
 		r.Notes = append(r.Notes, err.Error())
 		return r, nil
@@ -136,7 +148,7 @@ func (d *daemon) candidate(req *control.PolicyRequest) (*enforce.Candidate, erro
 
 // Reload reads the files again.
 func (d *daemon) Reload(ctx context.Context) (*enforce.Report, error) {
-	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) { return done(d.reloadFiles(ctx)) })
+	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) { return d.done(d.reloadFiles(ctx)) })
 }
 
 // Ban adds to a dynamic set.

@@ -22,6 +22,7 @@ func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report,
 	if !c.OK() {
 		return r, nil
 	}
+	e.noteInterfaces(c.Policy, r)
 	want, err := e.compile(c)
 	if err != nil {
 		return r, err
@@ -67,24 +68,24 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	if err := e.commit(ctx, want, r); err != nil {
 		return r, err
 	}
-	same := e.stored && e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from
+	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from
 	at := e.running.Applied
-	if at.IsZero() || !same || r.Kernel != "" {
+	if !same || r.Kernel != "" {
 		at = e.opt.Now()
 	}
+	e.stored = e.stored && same || from != Files && from != Socket
 	e.running = Running{Candidate: c, Source: from, Applied: at, rules: want}
 	r.Applied, r.Source = true, from
+	e.noteInterfaces(c.Policy, r)
 	if err := e.placeBans(ctx, r.made); err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
 	}
-	if same || from != Files && from != Socket {
+	if e.opt.Lazy {
 		return r, nil
 	}
-	e.stored = false
-	if err := e.store(); err != nil {
-		return r, fmt.Errorf("enforced, but not stored for the next boot: %w", err)
+	if store := e.Unstored(); store != nil {
+		return r, e.Stored(store())
 	}
-	e.stored = true
 	return r, nil
 }
 
@@ -146,6 +147,9 @@ func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", c.Entry, err)
 	}
+	if err := compile.Verify(c.Policy, want); err != nil {
+		return nil, fmt.Errorf("the compiled form of %s is not what it says, and was not applied: %w", c.Entry, err)
+	}
 	return want, nil
 }
 
@@ -186,24 +190,42 @@ func (e *Enforcer) seed(ctx context.Context, r *Report) {
 	}
 }
 
-// store keeps the running policy for the next boot, with the emergency policy that goes with it.
-func (e *Enforcer) store() error {
-	c := e.running.Candidate
-	bundle, err := json.Marshal(c.Bundle)
-	if err != nil {
-		return fmt.Errorf("bundle of %s: %w", c.Entry, err)
-	}
-	err = e.dir.SaveLastGood(store.LastGood{
-		Entry: c.Entry, Digest: c.Digest, Source: string(e.running.Source), Who: e.opt.Who, Applied: e.running.Applied, Bundle: bundle,
-	})
-	if err != nil {
-		return err
-	}
-	// A failsafe that was known once is not forgotten because a later policy has none.
-	if _, err := e.dir.Emergency(); err == nil && len(c.Policy.Failsafe) == 0 {
+// Unstored is what stores the running policy for the next boot, with the emergency policy that goes with it; nil where
+// there is nothing to store. It may run beside the Enforcer, one at a time; what came of it goes to Stored.
+func (e *Enforcer) Unstored() func() error {
+	if e.stored || e.running.Candidate == nil {
 		return nil
 	}
-	return e.dir.SaveEmergency(emergencyText(c.Policy))
+	e.stored = true
+	run, dir, who := e.running, e.dir, e.opt.Who
+	return func() error {
+		bundle, err := json.Marshal(run.Bundle)
+		if err != nil {
+			return fmt.Errorf("bundle of %s: %w", run.Entry, err)
+		}
+		err = dir.SaveLastGood(store.LastGood{
+			Entry: run.Entry, Digest: run.Digest, Source: string(run.Source), Who: who, Applied: run.Applied, Bundle: bundle,
+		})
+		if err != nil {
+			return err
+		}
+		known, err := dir.Emergency()
+		text := emergencyText(run.Policy)
+		// A failsafe that was known once is not forgotten because a later policy has none.
+		if err == nil && (known == text || len(run.Policy.Failsafe) == 0) {
+			return nil
+		}
+		return dir.SaveEmergency(text)
+	}
+}
+
+// Stored takes up what came of storing. After a failure the policy is Unstored again.
+func (e *Enforcer) Stored(err error) error {
+	if err != nil {
+		e.stored = false
+		return fmt.Errorf("enforced, but not stored for the next boot: %w", err)
+	}
+	return nil
 }
 
 // ApplyStored enforces the last good policy or, where there is none that can be used, the emergency policy. The
@@ -255,7 +277,6 @@ func (e *Enforcer) report(c *Candidate) *Report {
 	r := &Report{Policy: c.Entry, Digest: c.Digest, Rules: c.Rules(), Diagnostics: c.Diags}
 	if c.OK() {
 		r.Changes = changes(e.running.Candidate, c)
-		e.noteInterfaces(c.Policy, r)
 	}
 	return r
 }

@@ -23,6 +23,7 @@ type Options struct {
 	State    string           // directory of the last good policy and the bans
 	ReadOnly bool             // never writes: takes no lock, and does without the kernel where that refuses
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for DefaultLogGroup
+	Lazy     bool             // Apply leaves storing to the caller: see Unstored
 	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Kernel   kernel.Options   // the zero Options is right for production
 	Now      func() time.Time // nil stands for time.Now
@@ -51,7 +52,7 @@ type Enforcer struct {
 	running Running
 	bans    []Ban // of the state directory, sorted; those that have ended may be among them
 	placed  bool  // the bans have been put into the kernel's sets by this Enforcer
-	stored  bool  // running is what the state directory holds as last good
+	stored  bool  // running is, or is being, stored as the last good policy; or is none to store
 }
 
 // Running is the policy that is enforced, as far as this process knows. Policy is nil where it knows of none.

@@ -1,0 +1,40 @@
+package daemon
+
+import "time"
+
+// keeper has the enforced policy stored beside the loop: a disk that takes its time must not hold the next change up.
+type keeper struct {
+	done  chan error // what comes of the store under way; nil where there is none
+	retry time.Time  // after one that failed; zero for none
+}
+
+// begin stores what is not stored yet, unless a store is under way: then its end begins the next.
+func (k *keeper) begin(d *daemon) {
+	if k.done != nil {
+		return
+	}
+	store := d.enf.Unstored()
+	if store == nil {
+		return
+	}
+	k.done, k.retry = make(chan error, 1), time.Time{}
+	go func(done chan<- error) { done <- store() }(k.done)
+}
+
+// end takes up what came of a store.
+func (k *keeper) end(d *daemon, err error) {
+	k.done = nil
+	if err := d.enf.Stored(err); err != nil {
+		d.log.Error(err.Error())
+		k.retry = d.cfg.Now().Add(retryAfter)
+		return
+	}
+	k.begin(d)
+}
+
+// finish waits until all is stored.
+func (k *keeper) finish(d *daemon) {
+	for k.begin(d); k.done != nil; {
+		k.end(d, <-k.done)
+	}
+}
