@@ -61,6 +61,8 @@ func OpenGit(dir, rev string) (*Git, error) {
 		}
 		g.top, g.prefix = strings.TrimSuffix(top, "\n"), strings.TrimSuffix(prefix, "\n")
 		run = gitIn(g.top)
+	} else if rev == "" {
+		return nil, fmt.Errorf("%s has no index: it has no work tree", dir)
 	}
 	if err := g.list(run); err != nil {
 		return nil, err

@@ -5,13 +5,14 @@ package source
 type Recorder struct {
 	from   FS
 	record Bundle
+	limits map[string]int64 // what each file was read with, by name
 }
 
 var _ FS = (*Recorder)(nil)
 
 // NewRecorder returns a Recorder that reads from another FS.
 func NewRecorder(from FS) *Recorder {
-	return &Recorder{from: from, record: Bundle{
+	return &Recorder{from: from, limits: map[string]int64{}, record: Bundle{
 		Files: map[string]Content{},
 		Globs: map[string]Matches{},
 		Names: map[string]Identity{},
@@ -20,8 +21,9 @@ func NewRecorder(from FS) *Recorder {
 
 // ReadFile reads a file, or hands out what was read of it before.
 func (r *Recorder) ReadFile(name string, limit int64) ([]byte, error) {
-	if c, ok := r.record.Files[name]; !ok || c.Failure.is(TooLarge) {
+	if c, ok := r.record.Files[name]; !ok || c.Failure.is(TooLarge) && limit > r.limits[name] {
 		data, err := r.from.ReadFile(name, limit)
+		r.limits[name] = limit
 		r.record.Files[name] = Content{Data: data, Failure: failureOf(err)}
 		return data, err
 	}

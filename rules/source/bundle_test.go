@@ -1,0 +1,209 @@
+package source_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ringwall/rules/source"
+)
+
+// answers is all that an FS says to a list of questions, as text.
+func answers(from source.FS) []string {
+	var out []string
+	say := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		kinds := ""
+		for _, e := range []error{fs.ErrNotExist, fs.ErrPermission, source.ErrNotRegular, source.ErrTooLarge, path.ErrBadPattern} {
+			if errors.Is(err, e) {
+				kinds += " " + e.Error()
+			}
+		}
+		return " !" + err.Error() + " (" + kinds + ")"
+	}
+	for _, name := range []string{"a.yaml", "sub", "missing", "link", "big", "a.yaml"} {
+		data, err := from.ReadFile(name, 10)
+		out = append(out, name+" "+string(data)+say(err))
+	}
+	for _, pattern := range []string{"*.yaml", "none/*", "[", "*.yaml"} {
+		names, err := from.Glob(pattern)
+		for _, n := range names {
+			pattern += " " + n
+		}
+		out = append(out, pattern+say(err))
+	}
+	for _, name := range []string{"a.yaml", "link", "missing", "loop"} {
+		id, err := from.Canonical(name)
+		out = append(out, name+" "+id+say(err))
+	}
+	return out
+}
+
+// TestReplay holds that a bundle answers as the files did, errors to the letter, over JSON and without the files.
+func TestReplay(t *testing.T) {
+	dir := tree(t, map[string]string{"a.yaml": "é\xff", "b.yaml": "", "sub/c": "", "link": "-> a.yaml", "loop": "-> loop", "big": "0123456789ab"})
+	rec := source.NewRecorder(source.OS{})
+	want := answers(rec)
+	if diff := cmp.Diff(answers(source.OS{}), want); diff != "" {
+		t.Errorf("a recorder says other than what it records (-files +recorder):\n%s", diff)
+	}
+	data, err := json.Marshal(rec.Bundle())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, answers(rec)); diff != "" {
+		t.Errorf("what was read once is read again:\n%s", diff)
+	}
+	var b source.Bundle
+	if err := json.Unmarshal(data, &b); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, answers(&b)); diff != "" {
+		t.Errorf("(-files +bundle):\n%s", diff)
+	}
+	if b.Digest() != rec.Bundle().Digest() {
+		t.Error("the digest changes on the way")
+	}
+	again, err := json.Marshal(&b)
+	if err != nil || string(again) != string(data) {
+		t.Errorf("the JSON changes on the way: %v\n%s\n%s", err, data, again)
+	}
+	// A bundle of a replay is the same bundle.
+	second := source.NewRecorder(&b)
+	answers(second)
+	if second.Bundle().Digest() != b.Digest() {
+		t.Error("a recorded replay has another digest")
+	}
+	if _, err := b.ReadFile("never", 9); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file that was never read: %v", err)
+	}
+	if _, err := b.Canonical("never"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a name that was never resolved: %v", err)
+	}
+	if text, ok := b.Text("a.yaml"); !ok || string(text) != "é\xff" {
+		t.Errorf("text: %q, %v", text, ok)
+	}
+	if _, ok := b.Text("missing"); ok {
+		t.Error("a file that is not there has a text")
+	}
+}
+
+// TestDigest holds what changes a digest, and what does not.
+func TestDigest(t *testing.T) {
+	load := func(m source.Memory, patterns ...string) string {
+		rec := source.NewRecorder(m)
+		for _, name := range []string{"a", "b"} {
+			rec.Canonical(name)
+			rec.ReadFile(name, 100)
+		}
+		for _, p := range patterns {
+			rec.Glob(p)
+		}
+		return rec.Bundle().Digest()
+	}
+	base := load(source.Memory{"a": "xy", "b": "z"}, "*")
+	if base != load(source.Memory{"b": "z", "a": "xy"}, "*") {
+		t.Error("equal loads have different digests")
+	}
+	for name, other := range map[string]string{
+		"a text":           load(source.Memory{"a": "xy", "b": "w"}, "*"),
+		"texts that moved": load(source.Memory{"a": "x", "b": "yz"}, "*"),
+		"a file less":      load(source.Memory{"a": "xy"}, "*"),
+		"a match more":     load(source.Memory{"a": "xy", "b": "z", "c": ""}, "*"),
+		"a pattern more":   load(source.Memory{"a": "xy", "b": "z"}, "*", "c*"),
+	} {
+		if base == other {
+			t.Errorf("%s does not change the digest", name)
+		}
+	}
+	empty := source.Bundle{}
+	if len(base) != 64 || base == empty.Digest() {
+		t.Errorf("digest %s", base)
+	}
+}
+
+// TestDigestOfSwappedLinks holds that a symlink which leads to equal files elsewhere changes nothing, as when a
+// directory is replaced as a whole, but that two names becoming one file do.
+func TestDigestOfSwappedLinks(t *testing.T) {
+	tree(t, map[string]string{"v1/a": "x", "v1/b": "x", "v2/a": "x", "v2/b": "-> a", "v3/a": "x", "v3/b": "x", "now": "-> v1"})
+	load := func() (string, source.Watched) {
+		rec := source.NewRecorder(source.OS{})
+		for _, name := range []string{"now/a", "now/b"} {
+			rec.Canonical(name)
+			rec.ReadFile(name, 10)
+		}
+		rec.Canonical("now/missing")
+		rec.Glob("now/*.yaml")
+		return rec.Bundle().Digest(), rec.Watched()
+	}
+	swap := func(to string) {
+		t.Helper()
+		if err := os.Remove("now"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, "now"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, watched := load()
+	swap("v3")
+	if d, _ := load(); d != first {
+		t.Error("equal files elsewhere have another digest")
+	}
+	swap("v2")
+	if d, _ := load(); d == first {
+		t.Error("two names of one file have the digest of two files")
+	}
+	wd, err := source.OS{}.Canonical(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := source.Watched{
+		Files: []string{wd + "/v1/a", wd + "/v1/b", "now/a", "now/b", "now/missing"},
+		Globs: []string{"now/*.yaml"},
+	}
+	if diff := cmp.Diff(want, watched); diff != "" {
+		t.Errorf("watched (-want +got):\n%s", diff)
+	}
+}
+
+// TestRecorderLargerLimit holds that a file refused for its size is read again where more is allowed.
+func TestRecorderLargerLimit(t *testing.T) {
+	rec := source.NewRecorder(source.Memory{"a": "12345"})
+	if _, err := rec.ReadFile("a", 3); !errors.Is(err, source.ErrTooLarge) {
+		t.Fatal(err)
+	}
+	if data, err := rec.ReadFile("a", 9); string(data) != "12345" || err != nil {
+		t.Errorf("%q, %v", data, err)
+	}
+	if _, err := rec.ReadFile("a", 3); !errors.Is(err, source.ErrTooLarge) {
+		t.Errorf("under the small limit again: %v", err)
+	}
+}
+
+// TestForeignBundle holds that no JSON makes a bundle that panics.
+func TestForeignBundle(t *testing.T) {
+	for _, text := range []string{
+		`{}`, `null`, `{"files":null,"globs":{"*":{}},"names":{"a":{}}}`, `{"files":{"a.yaml":{}}}`,
+		`{"files":{"a.yaml":{"failure":{}}},"globs":{"*.yaml":{"failure":{"kind":"x"}}},"names":{"link":{"failure":{"op":"a"}}}}`,
+	} {
+		var b source.Bundle
+		if err := json.Unmarshal([]byte(text), &b); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		answers(&b)
+		b.Digest()
+		b.Watched()
+	}
+}
