@@ -18,6 +18,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/nstest"
 	"ringwall/rules/policy"
@@ -510,4 +511,60 @@ func TestLogsPackets(t *testing.T) {
 		log := w.log.String()
 		return strings.Contains(log, "rule=in.discard") && strings.Contains(log, "policy.yaml:8") && strings.Contains(log, "src="+nstest.Peer4), log
 	})
+}
+
+// TestStateDirectoryVanishes takes the state directory away under a running daemon: it enforces all the same, says that
+// it can't store, and stores once it can.
+func TestStateDirectoryVanishes(t *testing.T) {
+	w := build(t, webText)
+	w.start(t)
+	if err := os.Rename(w.cfg.State, w.cfg.State+".away"); err != nil {
+		t.Fatal(err)
+	}
+	w.save(t, mailText)
+	w.reaches(t, "the edit is enforced, and not stored", func(s *control.Status) bool {
+		return s.Enforced && s.Rules == 2 && strings.Contains(strings.Join(s.Notes, " "), notStored)
+	})
+	if err := os.Rename(w.cfg.State+".away", w.cfg.State); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.client.Reload(t.Context())
+	if err != nil || !r.Applied || len(r.Notes) > 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if s := w.status(t); len(s.Notes) > 0 {
+		t.Errorf("%v", s.Notes)
+	}
+	last, err := store.At(w.cfg.State).LastGood()
+	if err != nil || last.Digest != r.Digest {
+		t.Errorf("stored is %s, enforced %s: %v", last.Digest, r.Digest, err)
+	}
+}
+
+// TestBansSurviveRestart stops and starts the daemon, and then does so in another namespace, as after a reboot.
+func TestBansSurviveRestart(t *testing.T) {
+	w := build(t, webText)
+	w.start(t)
+	ban := netip.MustParsePrefix("192.0.2.0/24")
+	if _, err := w.client.Ban(t.Context(), enforce.BanRequest{Prefixes: []netip.Prefix{ban}, For: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	for _, after := range []string{"a restart", "a reboot"} {
+		w.kill(t)
+		if after == "a reboot" {
+			w.ns = nstest.Enter(t)
+		}
+		w.start(t)
+		bans, err := w.client.Bans(t.Context(), "")
+		if err != nil || len(bans) != 1 || bans[0].Prefix != ban {
+			t.Fatalf("after %s: %v, %v", after, bans, err)
+		}
+		if left := time.Until(bans[0].Until); left > time.Hour || left < 59*time.Minute {
+			t.Errorf("after %s: %s remain", after, left)
+		}
+	}
+	r, err := w.client.Unban(t.Context(), "", []netip.Prefix{ban})
+	if err != nil || r.Removed != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
 }

@@ -252,8 +252,8 @@ func TestListenTakesOver(t *testing.T) {
 	}
 }
 
-// answerTo sends a request as somebody else and returns the status and body of the answer.
-func answerTo(t *testing.T, path string, uid, gid uint32, groups []uint32, request string) (status int, body string) {
+// dialAs connects as somebody else.
+func dialAs(t *testing.T, path string, uid, gid uint32, groups []uint32) net.Conn {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("takes root, to be somebody else")
@@ -287,11 +287,19 @@ func answerTo(t *testing.T, path string, uid, gid uint32, groups []uint32, reque
 	if r.err != nil {
 		t.Fatal(r.err)
 	}
-	defer r.conn.Close()
-	if _, err := io.WriteString(r.conn, request); err != nil {
+	t.Cleanup(func() { r.conn.Close() })
+	return r.conn
+}
+
+// answerTo sends a request as somebody else and returns the status and body of the answer.
+func answerTo(t *testing.T, path string, uid, gid uint32, groups []uint32, request string) (status int, body string) {
+	t.Helper()
+	conn := dialAs(t, path, uid, gid, groups)
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.ReadResponse(bufio.NewReader(r.conn), nil)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -373,5 +381,38 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("%d %s", resp.StatusCode, body)
 			}
 		})
+	}
+}
+
+// TestReadersAreBounded has a member of the group keep more connections than readers get: the last is closed, root is
+// still served, and a place that is given up is free again.
+func TestReadersAreBounded(t *testing.T) {
+	const group, member = 4242, 65534
+	path := serve(t, here(t), func(string) (uint32, bool) { return group, true })
+	status := "GET /status HTTP/1.1\r\nHost: x\r\n\r\n"
+	answered := func(c net.Conn) bool {
+		io.WriteString(c, status)
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		return err == nil && resp.StatusCode == http.StatusOK
+	}
+	var held []net.Conn
+	for range maxReaders {
+		c := dialAs(t, path, member, group, nil)
+		if !answered(c) {
+			t.Fatalf("connection %d is not answered", len(held)+1)
+		}
+		held = append(held, c)
+	}
+	if answered(dialAs(t, path, member, group, nil)) {
+		t.Errorf("more than %d connections of readers are answered", maxReaders)
+	}
+	if code, _ := answerTo(t, path, 0, 0, nil, status); code != http.StatusOK {
+		t.Errorf("root is kept out: %d", code)
+	}
+	held[0].Close()
+	for deadline := time.Now().Add(5 * time.Second); !answered(dialAs(t, path, member, group, nil)); {
+		if time.Now().After(deadline) {
+			t.Fatal("a place that was given up stays taken")
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +55,7 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 
 // peerOf asks the kernel who connected.
 func peerOf(c net.Conn) (Peer, error) {
-	u, ok := c.(*net.UnixConn)
+	u, ok := c.(syscall.Conn)
 	if !ok {
 		return Peer{}, fmt.Errorf("peer of a %T", c)
 	}

@@ -45,7 +45,7 @@ type Server struct {
 // Serve answers until Close. It returns nil once closed.
 func (s *Server) Serve(svc Service) error {
 	s.http.Handler = s.routes(svc)
-	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+	if err := s.http.Serve(&limited{Listener: s.listener, access: s.accessOf}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("control socket %s: %w", s.path, err)
 	}
 	return nil
