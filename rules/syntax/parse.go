@@ -40,15 +40,18 @@ func Parse(file string, src []byte) (*Node, diag.List) {
 		return nil, diags
 	}
 	docs, err := documents(bytes.NewReader(t.src))
-	at, second := secondDocument(t)
-	if err != nil && (len(docs) == 0 || !second) {
+	second, found := top(file), false
+	if len(docs) > 0 && (err != nil || len(docs) > 1) {
+		second, found = secondDocument(t)
+	}
+	if err != nil && !found {
 		explain(t, err, &diags)
 		return nil, diags
 	}
 	b := builder{t: t, diags: &diags, anchors: map[*yaml.Node]*anchored{}}
 	root := b.document(docs[0])
 	if len(docs) > 1 || err != nil {
-		b.errorf(at, "second-document", "a second document begins here").
+		b.errorf(second, "second-document", "a second document begins here").
 			WithHint("write one document a file, and take the `---` out")
 	}
 	return root, diags

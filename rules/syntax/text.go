@@ -17,6 +17,8 @@ type text struct {
 	// The last place that was looked up. Places come in the order of the text, so that the next is found from here
 	// and not from the beginning of what may be a line of megabytes.
 	line, col, offset int
+	// The last line whose end was looked up, from an offset in it on.
+	from, end int
 }
 
 func newText(file string, src []byte) *text {
@@ -26,7 +28,7 @@ func newText(file string, src []byte) *text {
 			t.lines = append(t.lines, i+1)
 		}
 	}
-	t.line, t.col = 1, 1
+	t.line, t.col, t.end = 1, 1, -1
 	return t
 }
 
@@ -68,6 +70,9 @@ func (t *text) span(from, to int) diag.Span {
 
 // lineEnd is the offset of the end of the line that an offset lies on, blanks and carriage return left out.
 func (t *text) lineEnd(offset int) int {
+	if offset >= t.from && offset <= t.end {
+		return t.end
+	}
 	end := len(t.src)
 	if i := bytes.IndexByte(t.src[offset:], '\n'); i >= 0 {
 		end = offset + i
@@ -75,6 +80,7 @@ func (t *text) lineEnd(offset int) int {
 	for end > offset && isBlank(t.src[end-1]) {
 		end--
 	}
+	t.from, t.end = offset, end
 	return end
 }
 

@@ -122,13 +122,13 @@ func isKey(s string) bool {
 }
 
 // checkText reports characters in a value that can't be seen, or look like a blank and are none.
-func (b *builder) checkText(node *Node, start int) {
+func (b *builder) checkText(node *Node, start, end int) {
 	for _, r := range node.Text {
 		if unicode.IsPrint(r) || r == '\t' || r == '\n' {
 			continue
 		}
 		at := node.At
-		if i := strings.IndexRune(string(b.t.src[start:b.t.lineEnd(start)]), r); i >= 0 {
+		if i := strings.IndexRune(string(b.t.src[start:end]), r); i >= 0 {
 			at = b.t.span(start+i, start+i)
 		}
 		if unicode.IsSpace(r) {

@@ -203,8 +203,9 @@ func (b *builder) badKey(key *Node, n *yaml.Node) {
 // scalar fills a node in for a value.
 func (b *builder) scalar(node *Node, n *yaml.Node, start int) {
 	node.Kind, node.Text, node.Quoted = Scalar, n.Value, n.Style&^yaml.TaggedStyle != 0
-	node.At = b.t.span(start, b.scalarEnd(n, start))
-	b.checkText(node, start)
+	end := b.scalarEnd(n, start)
+	node.At = b.t.span(start, end)
+	b.checkText(node, start, end)
 }
 
 // nothing is the place of a value that is not there: its key, or its dash.
