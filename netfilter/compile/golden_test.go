@@ -14,6 +14,8 @@ import (
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/nstest"
 	"ringwall/netfilter/ruleset"
+	"ringwall/rules/policy"
+	"ringwall/rules/source"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -82,6 +84,31 @@ func TestEverythingListsTheSame(t *testing.T) {
 		if t.Failed() {
 			t.Fatalf("seed %d:\n%s", seed, text(t, rs))
 		}
+	}
+}
+
+// TestExamples compiles, verifies and loads every shipped policy.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Chdir(filepath.Dir(file))
+			p, diags := policy.Load(source.OS{}, filepath.Base(file), policy.Options{})
+			if diags.HasErrors() {
+				t.Fatal(diags)
+			}
+			rs, err := Compile(p, Options{LogGroup: 7})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Verify(p, rs); err != nil {
+				t.Error(err)
+			}
+			listsTheSame(t, rs)
+		})
 	}
 }
 
