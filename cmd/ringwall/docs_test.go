@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"ringwall/rules/check"
 	"ringwall/rules/policy"
+	"ringwall/rules/source"
 )
 
 var updateDocs = flag.Bool("update-docs", false, "write the generated parts of docs/")
@@ -67,5 +69,44 @@ func TestDocumentedLints(t *testing.T) {
 	slices.Sort(built)
 	if !slices.Equal(documented, built) {
 		t.Errorf("docs/lints.md has %v, built are %v", documented, built)
+	}
+}
+
+// TestDocumentedPolicies loads every whole policy of the documentation and proves its tests.
+func TestDocumentedPolicies(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, page := range append(pages, filepath.Join("..", "..", "README.md")) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest := string(text)
+		for {
+			var block string
+			var ok bool
+			if _, rest, ok = strings.Cut(rest, "```yaml\n"); !ok {
+				break
+			}
+			block, rest, _ = strings.Cut(rest, "```")
+			if !strings.HasPrefix(block, "version: 1") {
+				continue
+			}
+			seen++
+			files := source.Memory{"/policy.yaml": block}
+			p, diags := policy.Load(files, "/policy.yaml", policy.Options{})
+			if p != nil {
+				diags = append(diags, check.TestDiagnostics(check.Tests(p))...)
+			}
+			if diags.HasErrors() {
+				t.Errorf("a policy of %s: %v", page, diags)
+			}
+		}
+	}
+	if seen < 2 {
+		t.Errorf("only %d policies found in the documentation", seen)
 	}
 }
