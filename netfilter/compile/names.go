@@ -1,8 +1,8 @@
 package compile
 
 import (
-	"strings"
 	"ringwall/rules/policy"
+	"strings"
 )
 
 // Names in the kernel. A rule's chain, counter and log prefix are LIST.ID; what else belongs to it follows a slash, which no id

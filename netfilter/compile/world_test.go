@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -237,6 +237,32 @@ func fold(sum uint32) uint16 {
 	return uint16(sum)
 }
 
+// swallow reads what TCP connections to a port of a namespace send, and says so with one byte when it has all.
+func swallow(t testing.TB, ns *nstest.NS, port int) {
+	t.Helper()
+	ns.Do(t, func() {
+		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer c.Close()
+					if _, err := io.Copy(io.Discard, c); err == nil {
+						c.Write([]byte{1})
+					}
+				}()
+			}
+		}()
+	})
+}
+
 // expect compares outcomes and says which probe it was.
 func expect(t testing.TB, what, got, want string) {
 	t.Helper()
@@ -250,6 +276,3 @@ func both(f func(family, host, peer string)) {
 	f("IPv4", nstest.Host4, nstest.Peer4)
 	f("IPv6", nstest.Host6, nstest.Peer6)
 }
-
-// name is a probe's description.
-func name(parts ...any) string { return fmt.Sprint(parts...) }
