@@ -20,6 +20,7 @@ type Result struct {
 	// was sought or found. Decision is what the policy says of it.
 	Counterexample *policy.Packet
 	Decision       policy.Decision
+	words          string // the counterexample in words that explain reads
 }
 
 // The codes of tests that are not OK.
@@ -115,7 +116,8 @@ func (pr *prover) prove(r *Result) {
 		return
 	}
 	r.Counterexample, r.Decision = &pkt, d
-	r.fail(TestFailed, "expected %s, but %s", expected(t), outcome(&pkt, d))
+	r.words = pr.policy.Words(&pkt)
+	r.fail(TestFailed, "expected %s, but %s", expected(t), outcome(r.words, d))
 	if t.Time != 0 {
 		return
 	}
@@ -277,7 +279,7 @@ func expected(t *policy.Test) string {
 }
 
 // outcome says what became of a packet: "tcp/22 from … is denied by ssh-admins (policy.yaml:12)".
-func outcome(pkt *policy.Packet, d policy.Decision) string {
+func outcome(pkt string, d policy.Decision) string {
 	done := map[policy.Verdict]string{policy.Allow: "allowed", policy.Deny: "denied", policy.Reject: "rejected"}[d.Verdict]
 	text := fmt.Sprintf("%s is %s by %s", pkt, done, d.By)
 	if !d.At.IsZero() {
@@ -298,7 +300,7 @@ func TestDiagnostics(results []Result) diag.List {
 		case r.Code == TestClock:
 			d.WithHint("say when with `at: 2027-01-31`")
 		case r.Counterexample != nil:
-			d.WithHint("ringwall explain %s", r.Counterexample)
+			d.WithHint("ringwall explain %s", r.words)
 		}
 		if r.Counterexample != nil && !r.Decision.At.IsZero() {
 			d.Also(r.Decision.At, "this decides")

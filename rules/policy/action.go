@@ -18,6 +18,10 @@ func (l *loader) limit(n *syntax.Node) *Limit {
 		return nil
 	}
 	text, perSource := strings.CutSuffix(v.text, " per source")
+	if rate, burst, ok := strings.Cut(v.text, " per source burst "); ok {
+		l.errorf(v.at, "bad-limit", "the burst stands before `per source`").WithHint("write `%s burst %s per source`", printable(rate), printable(burst))
+		return nil
+	}
 	words := strings.Fields(text)
 	if len(words) != 1 && (len(words) != 3 || words[1] != "burst") {
 		return bad("%s is no limit", quote(v.text))

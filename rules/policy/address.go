@@ -30,6 +30,21 @@ func (c *complaint) report(l *diag.List, at diag.Span) {
 
 // literal reads an address, a prefix or a range a-b.
 func literal(text string) (addrRange, *complaint) {
+	r, c := literalItem(text)
+	if c == nil || !isSeveral(text) {
+		return r, c
+	}
+	// Several values in one, or one that is broken up: look at what it would be without.
+	if whole := strings.ReplaceAll(text, " ", ""); !strings.Contains(text, ",") {
+		if _, still := literalItem(whole); still == nil && strings.ContainsAny(whole, "/-") {
+			return r, complain("bad-address", "write `"+whole+"`", "a blank stands within %s", quote(text))
+		}
+	}
+	return r, complain("bad-address", asList(separate(text)), "%s is not one value", quote(text))
+}
+
+// literalItem reads a text without commas, and with blanks only around the dash of a range.
+func literalItem(text string) (addrRange, *complaint) {
 	if from, to, ok := strings.Cut(text, "-"); ok {
 		return addressRange(strings.TrimSpace(from), strings.TrimSpace(to))
 	}
@@ -42,6 +57,9 @@ func literal(text string) (addrRange, *complaint) {
 
 // addressRange reads the two ends of a range.
 func addressRange(from, to string) (addrRange, *complaint) {
+	if strings.Contains(from, "/") || strings.Contains(to, "/") {
+		return addrRange{}, prefixRange(from, to)
+	}
 	lo, c := parseAddress(from)
 	if c != nil {
 		return addrRange{}, c
@@ -61,9 +79,33 @@ func addressRange(from, to string) (addrRange, *complaint) {
 	return addrRange{lo: lo, hi: hi}, nil
 }
 
+// prefixRange is the complaint about a range with a prefix for an end.
+func prefixRange(from, to string) *complaint {
+	c := complain("bad-address", "", "a range reaches from an address to an address, without lengths")
+	if strings.Contains(to, "-") {
+		return c
+	}
+	lo, wrong := literalItem(from)
+	hi, alsoWrong := literalItem(to)
+	if wrong == nil && alsoWrong == nil && lo.lo.Is4() == hi.hi.Is4() && lo.lo.Less(hi.hi) {
+		c.hint = "write `" + lo.lo.String() + "-" + hi.hi.String() + "`"
+	}
+	return c
+}
+
 // prefix reads an address and a prefix length.
 func prefix(addr, length string) (addrRange, *complaint) {
 	a, c := parseAddress(addr)
+	if c != nil && c.code == "mapped-address" {
+		const mapped = 128 - 32 // bits before the IPv4 address
+		bits, wrong := number(length, 128)
+		if wrong != "" || bits < mapped {
+			c.hint = ""
+			return addrRange{}, c
+		}
+		c.hint = "write `" + netip.PrefixFrom(a.Unmap(), int(bits-mapped)).Masked().String() + "`"
+		return addrRange{}, c
+	}
 	if c != nil {
 		if full := padded(addr); full != "" && isDigits(length) {
 			c.hint = "write `" + full + "/" + length + "`"
@@ -126,6 +168,8 @@ func parseAddress(text string) (netip.Addr, *complaint) {
 	switch {
 	case text == "":
 		c.message = "an address is missing"
+	case text != "" && strings.ContainsRune("@$%+", rune(text[0])) && isName(text[1:]):
+		c.hint = "a set is named without a sign: `" + printable(text[1:]) + "`"
 	case strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]"):
 		c.hint = "write it without brackets: `" + printable(strings.Trim(text, "[]")) + "`"
 	case padded(text) != "":
@@ -135,8 +179,6 @@ func parseAddress(text string) (netip.Addr, *complaint) {
 	case isIPv4(host) && strings.Count(text, ":") == 1:
 		c.message = quote(text) + " is an address with a port"
 		c.hint = "ports stand with the verdict: `allow: tcp/22`"
-	case strings.ContainsAny(text, ", "):
-		c.hint = "write a list: `[" + printable(strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }), ", ")) + "]`"
 	case strings.Trim(text, "0123456789.") == "" && strings.Count(text, ".") == 3:
 		for part := range strings.SplitSeq(text, ".") {
 			if _, wrong := number(part, 255); wrong != "" {

@@ -251,10 +251,17 @@ func (l *loader) unknownSet(v value) {
 	}
 	d := l.errorf(v.at, "unknown-set", "unknown set %s", quote(v.text))
 	l.suggest(d, v.text, names)
+	switch v.text {
+	case "localhost":
+		d.WithHint("write `loopback`")
+	case "all", "anywhere", "everywhere", "everyone", "internet", "world":
+		d.WithHint("write `any`")
+	}
+	_, service := l.services[v.text]
 	switch {
 	case d.Hint != "":
-	case v.text == "localhost":
-		d.WithHint("write `loopback`")
+	case service || isBuiltinWhat(v.text):
+		d.WithHint("it is a service, and stands with the verdict: `allow: %s`", v.text)
 	case strings.Contains(v.text, "."):
 		d.Message = quote(v.text) + " is no set, and host names are not looked up"
 		d.WithHint("write its addresses, or make a set of them (`dns` sets are not built yet)")

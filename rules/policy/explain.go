@@ -63,12 +63,12 @@ func (w *walk) whyNot(r *Rule, miss part) string {
 		if !pkt.Socket {
 			return "the packet has no socket, so no user"
 		}
-		return notOne("user", ownerText(pkt.UID), m.User, func(o Owner) string { return o.Name })
+		return notOne("user", ownerText(pkt.UID, w.Users), m.User, func(o Owner) string { return o.Name })
 	case partGroup:
 		if !pkt.Socket {
 			return "the packet has no socket, so no group"
 		}
-		return notOne("group", ownerText(pkt.GID), m.Group, func(o Owner) string { return o.Name })
+		return notOne("group", ownerText(pkt.GID, w.Groups), m.Group, func(o Owner) string { return o.Name })
 	}
 	return ""
 }
@@ -219,12 +219,12 @@ func nameText(s string) string {
 	return s
 }
 
-// ownerText is the number of a user or group, or words where a query did not give it.
-func ownerText(id uint32) string {
+// ownerText is the name of a user or group, or words where a query did not give it.
+func ownerText(id uint32, known map[string]uint32) string {
 	if id == nobody {
 		return "(not given)"
 	}
-	return fmt.Sprint(id)
+	return ownerNames(known)(id)
 }
 
 // ports is a set of ports as text.

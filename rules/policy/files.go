@@ -26,8 +26,12 @@ func (l *loader) readFile(name string, at diag.Span, stack []string) *file {
 		l.unreadable(name, at, err)
 		return nil
 	}
-	if slices.Contains(stack, canonical) {
-		l.errorf(at, "include-cycle", "%q includes itself", name).
+	if i := slices.Index(stack, canonical); i >= 0 {
+		way := ""
+		if i < len(stack)-1 {
+			way = ", by way of this file"
+		}
+		l.errorf(at, "include-cycle", "%q includes itself%s", name, way).
 			WithHint("leave it out of the include of this file")
 		return nil
 	}
@@ -161,7 +165,7 @@ func (l *loader) checkVersions() {
 			l.errorf(at, "no-version", "the policy has no version").WithHint("begin with `version: 1`")
 		case n == nil || n.Kind == syntax.Null:
 		case n.Kind != syntax.Scalar || n.Text != "1":
-			l.errorf(n.At, "bad-version", "version %s is not known", describe(n)).WithHint("write `version: 1`")
+			l.errorf(n.At, "bad-version", "`version` is 1, got %s", describe(n)).WithHint("write `version: 1`")
 		}
 	}
 }

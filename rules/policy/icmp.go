@@ -130,8 +130,8 @@ func icmpNumber(proto, text string) (int, *complaint) {
 		for _, t := range icmpTable {
 			names = append(names, t.name)
 		}
-		if best := nearest(text, names); best != "" {
-			c.hint = fmt.Sprintf("did you mean %q?", best)
+		if best := nearest(strings.TrimPrefix(text, "nd-"), names); best != "" {
+			c.hint = fmt.Sprintf("did you mean %q?", proto+"/"+best)
 		}
 	}
 	return 0, c

@@ -86,7 +86,7 @@ func (l *loader) pattern(v value) (Pattern, bool) {
 	case name == "." || name == ".." || strings.IndexFunc(name, badInName) >= 0:
 		complaint = quote(v.text) + " is no interface name"
 		if strings.ContainsAny(name, ", ") {
-			hint = "write a list: `[" + printable(strings.Join(strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == ' ' }), ", ")) + "]`"
+			hint = asList(separate(v.text))
 		}
 	default:
 		return Pattern(v.text), true

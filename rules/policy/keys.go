@@ -29,7 +29,7 @@ func Mappings() []Mapping {
 		mapping("policy", "version include defaults base established failsafe interfaces sets services block in out forward tests ~nat"),
 		mapping("defaults", "in out forward"),
 		mapping("base", strings.Join(baseKeys(), " ")),
-		mapping("set", "file dynamic timeout max add ~feed ~dns"),
+		mapping("set", "file dynamic timeout max add ~feed ~dns ~every"),
 		mapping("in", match+" iface mac "+action+" ~dnat"),
 		mapping("out", match+" iface user group "+action+" ~unit"),
 		mapping("forward", match+" iif oif mac "+action),
@@ -71,7 +71,13 @@ func (m Mapping) names() []string {
 // built yet, or that have no value.
 func (l *loader) fields(n *syntax.Node, kind string, f func(key, value *syntax.Node)) {
 	if n.Kind != syntax.Map {
-		l.errorf(n.At, "not-a-mapping", "expected a mapping, got %s", describe(n))
+		d := l.errorf(n.At, "not-a-mapping", "`%s` is a mapping, got %s", kind, describe(n))
+		switch kind {
+		case "defaults":
+			d.WithHint("write for example `defaults: {in: deny}`")
+		case "base":
+			d.WithHint("write for example `base: {reverse-path: true}`")
+		}
 		return
 	}
 	m, ok := l.mappings[kind]
@@ -83,7 +89,7 @@ func (l *loader) fields(n *syntax.Node, kind string, f func(key, value *syntax.N
 		i := slices.IndexFunc(m.Fields, func(f Field) bool { return f.Name == pair.Key.Text })
 		switch {
 		case i < 0:
-			l.unknownKey(pair.Key, m)
+			l.unknownKey(pair, m)
 		case !m.Fields[i].Built:
 			l.errorf(pair.Key.At, "not-built", "`%s` is not built yet", pair.Key.Text)
 		case pair.Value.Kind == syntax.Null:
@@ -101,8 +107,13 @@ func (l *loader) noValue(key *syntax.Node) {
 }
 
 // unknownKey reports a key that a mapping does not have, and what its writer may have meant.
-func (l *loader) unknownKey(key *syntax.Node, m Mapping) {
+func (l *loader) unknownKey(pair syntax.Pair, m Mapping) {
+	key := pair.Key
 	d := l.errorf(key.At, "unknown-key", "unknown key `%s`", printable(key.Text))
+	if after, ok := strings.CutPrefix(key.Text, "not "); ok && slices.Contains(m.names(), after) {
+		d.WithHint("`not` stands before a value: `%s: not X`", after)
+		return
+	}
 	if before, _, ok := strings.Cut(key.Text, ":"); ok && slices.Contains(m.names(), before) {
 		d.WithHint("write a blank after the colon: `%s: ...`", before)
 		return
@@ -116,7 +127,9 @@ func (l *loader) unknownKey(key *syntax.Node, m Mapping) {
 		d.WithHint("%s", hint)
 		return
 	}
-	l.suggest(d, key.Text, m.names())
+	if l.suggest(d, key.Text, m.names()); d.Hint == "" && pair.Value.Kind == syntax.Null {
+		d.WithHint("several values are a list: `KEY: [A, B]`")
+	}
 }
 
 // unknownSince tells whether an unknown key or one without a value was found since first.
@@ -173,11 +186,18 @@ func foreignKey(key, list string) string {
 			return "write `allow`"
 		case "action", "verdict":
 			return "write the verdict as the key: `allow: tcp/22`"
+		case "in", "iifname":
+			return "write `" + map[bool]string{true: "iif", false: "iface"}[list == "forward"] + "`"
+		case "out", "oifname":
+			return "write `" + map[bool]string{true: "oif", false: "iface"}[list == "forward"] + "`"
 		case "interface", "in-interface", "dev", "device":
 			return "write `iface` in `in` and `out`, `iif` or `oif` in `forward`"
 		case "comment", "description":
 			return "write `note`"
-		case "name":
+		case "name", "id", "rule":
+			if list == "test" {
+				return "write `by` for the id of the rule that decides"
+			}
 			return "write `id`"
 		case "uid":
 			return "write `user`"
@@ -187,8 +207,27 @@ func foreignKey(key, list string) string {
 			return "write `enabled: false`"
 		case "rate", "ratelimit", "rate-limit":
 			return "write `limit: 10/minute`"
+		case "state", "ctstate", "stateful":
+			return "rules judge what opens a connection; what belongs to one is admitted by `base`"
 		case "result", "verdicts":
 			return "write `expect`"
+		}
+	case "base":
+		switch strings.ToLower(key) {
+		case "ping", "icmp":
+			return "ping is not in the base: write a rule, `allow: icmp/echo-request`"
+		case "lo":
+			return "write `loopback`"
+		case "related":
+			return "write `established`"
+		case "ndp", "nd":
+			return "write `neighbour`"
+		case "mld", "igmp":
+			return "write `multicast`"
+		case "dhcp", "dhcpv6":
+			return "write `dhcp-client`"
+		case "rpfilter", "rp-filter", "rp_filter":
+			return "write `reverse-path`"
 		}
 	case "policy":
 		switch strings.ToLower(key) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -44,6 +45,11 @@ func (l *loader) matchKey(c *conditions, dir Dir, key, node *syntax.Node) bool {
 	}
 	vs := l.values(node)
 	if len(vs) == 0 {
+		return true
+	}
+	if i := slices.IndexFunc(vs, func(v value) bool { return v.text == "any" }); i >= 0 && key.Text != "sport" {
+		l.errorf(vs[i].at, "bad-any", "`any` is not for `%s`, which matches every packet where it is not written", key.Text).
+			WithHint("leave the key out")
 		return true
 	}
 	c.phrases.add(key.Text, vs)
@@ -123,24 +129,26 @@ func (l *loader) mark(v value) (Mark, bool) {
 		return m, false
 	case m.Value&^m.Mask != 0:
 		l.errorf(v.at, "bad-mark", "the mark has bits outside of its mask, so that no packet has it").
-			WithHint("write `%s`", Mark{m.Value & m.Mask, m.Mask})
+			WithHint("write `%s`", Mark{m.Value, m.Mask | m.Value})
 		return m, false
 	}
 	return m, true
 }
+
+const markHint = "write a mark as `16`, `0x10` or `0x10/0xf0`"
 
 // bits reads a number of 32 bits.
 func (l *loader) bits(text string, at diag.Span) (uint32, bool) {
 	if hex, ok := strings.CutPrefix(text, "0x"); ok {
 		n, err := strconv.ParseUint(hex, 16, 32)
 		if err != nil {
-			l.errorf(at, "bad-mark", "%s is no number of 32 bits", quote(text))
+			l.errorf(at, "bad-mark", "%s is no number of 32 bits", quote(text)).WithHint(markHint)
 		}
 		return uint32(n), err == nil
 	}
 	n, wrong := number(text, 1<<32-1)
 	if wrong != "" {
-		l.errorf(at, "bad-mark", "%s", wrong).WithHint("write a mark as `16`, `0x10` or `0x10/0xf0`")
+		l.errorf(at, "bad-mark", "%s", wrong).WithHint(markHint)
 	}
 	return uint32(n), wrong == ""
 }

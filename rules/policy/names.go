@@ -65,9 +65,10 @@ func (l *loader) suggest(d *diag.Diagnostic, word string, candidates []string) {
 	}
 }
 
-// nearest is the candidate that a word was probably meant to be, empty where none is near.
+// nearest is the candidate that a word was probably meant to be, empty where none is near. A single letter is like
+// any other, so that nothing is near it.
 func nearest(word string, candidates []string) string {
-	if len(word) > maxName {
+	if len(word) < 2 || len(word) > maxName {
 		return ""
 	}
 	best, least := "", 1+max(1, min(3, len(word)/3))

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"slices"
+	"strconv"
 
 	"ringwall/rules/addrset"
 )
@@ -68,6 +69,26 @@ func (p *protocol) what() What {
 		return What{none, s}
 	}
 	return What{s, s}
+}
+
+// protoText is a protocol's name in a family, or proto/N where it has none in policies.
+func protoText(proto uint8, six bool) string {
+	i := slices.IndexFunc(protocolTable[:], func(p protocol) bool {
+		return p.number == proto && !(six && (p.only4 || p.combined)) && !(!six && p.only6)
+	})
+	if i < 0 {
+		return "proto/" + strconv.Itoa(int(proto))
+	}
+	return protocolTable[i].name
+}
+
+// ProtocolName is the name that policies have for a protocol, whatever the family; empty where it has none.
+func ProtocolName(proto uint8) string {
+	i := slices.IndexFunc(protocolTable[:], func(p protocol) bool { return p.number == proto })
+	if i < 0 {
+		return ""
+	}
+	return protocolTable[i].name
 }
 
 // protoByNumber reads the N of proto/N, which is that number in both families.

@@ -116,6 +116,10 @@ func (l *loader) noRule(n *syntax.Node) {
 		}
 		d.WithHint("write `%s: %s`", verdict, printable(strings.TrimSpace(rest)))
 	default:
+		if _, own := l.services[n.Text]; own || isBuiltinWhat(n.Text) {
+			d.WithHint("write what becomes of it: `allow: %s`", n.Text)
+			return
+		}
 		l.suggest(d, n.Text, []string{"include"})
 	}
 }
@@ -153,7 +157,7 @@ func (l *loader) ruleKey(r *draft, key, value *syntax.Node) {
 		}
 	case "expires":
 		if v, ok := l.single(value); ok {
-			if r.Expires, ok = date(v.text); !ok || r.Expires <= 0 {
+			if r.Expires, ok = date(v.text); !ok {
 				l.errorf(v.at, "bad-date", "%s is no date", quote(v.text)).WithHint("write the first day without the rule as `2027-01-31`")
 			}
 		}

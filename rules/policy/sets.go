@@ -58,7 +58,8 @@ func (l *loader) poolSets(f *file, n *syntax.Node) {
 func (l *loader) poolAdd(d setDef, add *syntax.Node) {
 	for _, pair := range d.value.Pairs {
 		if pair.Key.Text != "add" {
-			l.errorf(pair.Key.At, "bad-set", "`add` stands alone")
+			l.errorf(pair.Key.At, "bad-set", "`%s` has no place beside `add`, which extends a set that another file defines", printable(pair.Key.Text))
+			return
 		}
 	}
 	if add.Kind == syntax.Null {

@@ -108,7 +108,7 @@ func (l *loader) testKey(t *testDraft, key, value *syntax.Node) bool {
 		t.By = v.text
 		l.checkBy(v)
 	case "at":
-		if t.Time, ok = moment(v.text); !ok || t.Time <= 0 {
+		if t.Time, ok = moment(v.text); !ok {
 			l.errorf(v.at, "bad-date", "%s is no date", quote(v.text)).WithHint("write `2027-01-31` or `2027-01-31 18:30`, in UTC")
 		}
 	}

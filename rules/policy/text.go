@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 
 	"ringwall/rules/addrset"
@@ -58,15 +57,4 @@ func keyText(lo, hi addrset.U32, six bool) string {
 		return fmt.Sprintf("%s/%s/%s", name, types, span(uint16(lo)&0xff, uint16(hi)&0xff))
 	}
 	return name
-}
-
-// protoText is a protocol's name in a family, or proto/N where it has none in policies.
-func protoText(proto uint8, six bool) string {
-	i := slices.IndexFunc(protocolTable[:], func(p protocol) bool {
-		return p.number == proto && !(six && (p.only4 || p.combined)) && !(!six && p.only6)
-	})
-	if i < 0 {
-		return "proto/" + strconv.Itoa(int(proto))
-	}
-	return protocolTable[i].name
 }

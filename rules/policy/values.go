@@ -77,12 +77,35 @@ func (l *loader) value(n *syntax.Node) (value, bool) {
 	if rest, ok := strings.CutPrefix(v.text, "not "); ok {
 		v.not, v.text = true, rest
 		v.at = within(n, strings.LastIndex(n.Text, rest), rest)
-		if rest == "not" || strings.HasPrefix(rest, "not ") {
-			l.errorf(n.At, "bad-not", "`not` stands twice")
-			return value{}, false
-		}
 	}
-	return v, true
+	return v, l.checkNot(n, v)
+}
+
+// checkNot reports what `not` can't stand before, and other values that it stands in.
+func (l *loader) checkNot(n *syntax.Node, v value) bool {
+	switch {
+	case v.not && (v.text == "not" || strings.HasPrefix(v.text, "not ")):
+		l.errorf(n.At, "bad-not", "`not` stands twice")
+	case v.not && !v.quoted && (v.text[0] == '"' || v.text[0] == '\''):
+		l.errorf(v.at, "bad-not", "the quotes are a part of this value").
+			WithHint("write `not %s`, or quotes around it all", printable(strings.Trim(v.text, `"'`)))
+	case strings.Contains(v.text, " not "):
+		l.errorf(n.At, "bad-not", "`not` stands within a value").WithHint("%s", asList(separate(v.String())))
+	case v.not && isSeveral(v.text):
+		items := separate(strings.Trim(v.text, "[]"))
+		for i := range items {
+			items[i] = value{text: items[i], not: true}.String()
+		}
+		l.errorf(n.At, "bad-not", "`not` stands before one value").WithHint("%s", asList(items))
+	default:
+		return true
+	}
+	return false
+}
+
+// isSeveral tells whether a text has commas, or blanks that are not those around the dash of a range.
+func isSeveral(text string) bool {
+	return strings.ContainsAny(strings.ReplaceAll(text, " - ", "-"), ", ")
 }
 
 // single reads exactly one value, which can't be negated.
@@ -118,6 +141,24 @@ func (l *loader) words(n *syntax.Node, most int) (value, bool) {
 		return v, true
 	}
 	return v, false
+}
+
+// separate splits a text at commas and blanks, but for those after `not`.
+func separate(text string) []string {
+	var items []string
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' }) {
+		if n := len(items); n > 0 && items[n-1] == "not" {
+			items[n-1] = "not " + word
+		} else {
+			items = append(items, word)
+		}
+	}
+	return items
+}
+
+// asList is the hint for values that stand in one.
+func asList(items []string) string {
+	return "write a list: `[" + printable(strings.Join(items, ", ")) + "]`"
 }
 
 // within is the place of a part of a scalar's text, offset counting bytes of the text. Where the source spells the
@@ -217,17 +258,17 @@ func duration(text string) (seconds int64, complaint string) {
 	return seconds, ""
 }
 
-// date reads a day as the Unix seconds of its first moment in UTC.
+// date reads a day from 1970 on as the Unix seconds of its first moment in UTC.
 func date(text string) (int64, bool) {
 	t, err := time.Parse(time.DateOnly, text)
-	return t.Unix(), err == nil
+	return t.Unix(), err == nil && t.Unix() > 0
 }
 
-// moment reads a day, or a day and a time of day, in UTC.
+// moment reads a day from 1970 on, or a day and a time of day, in UTC.
 func moment(text string) (int64, bool) {
 	for _, layout := range []string{time.DateOnly, "2006-01-02 15:04", "2006-01-02 15:04:05", "2006-01-02T15:04Z", time.RFC3339} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return t.Unix(), true
+			return t.Unix(), t.Unix() > 0
 		}
 	}
 	return 0, false

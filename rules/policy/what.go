@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,7 +89,10 @@ func (l *loader) whatItem(v value, before string) (what, bool) {
 	}
 	d := l.errorf(v.at, c.code, "%s", c.message)
 	d.Hint = c.hint
-	if c.hint == "" {
+	if _, set := l.sets[text]; set || isBuiltinSet(text) {
+		d.WithHint("it is a set of addresses: `from: %s`", text)
+	}
+	if d.Hint == "" {
 		l.suggest(d, text, l.whatWords())
 	}
 	return what{}, false
@@ -113,6 +117,8 @@ func (l *loader) whatWords() []string {
 func protoItem(text string) (What, *complaint) {
 	left, right, detailed := strings.Cut(text, "/")
 	switch {
+	case isLiteral(text):
+		return What{}, complain("bad-what", "addresses stand in `from` and `to`", "%s is an address", quote(text))
 	case !detailed && isDigits(text):
 		return What{}, complain("bad-what", "write `tcp/"+text+"` or `udp/"+text+"`", "%s has no protocol", text)
 	case strings.Contains(text, ",") || strings.Contains(text, " "):
@@ -148,17 +154,33 @@ func protoItem(text string) (What, *complaint) {
 	return w, nil
 }
 
-// listHint shows how a value with commas is written as a list, the protocol of its first item before all.
+// isLiteral tells whether a text is an address or prefix and could not be a number or port.
+func isLiteral(text string) bool {
+	if strings.Count(text, ".") != 3 && !strings.Contains(text, ":") {
+		return false
+	}
+	_, c := literalItem(text)
+	return c == nil
+}
+
+// listHint shows how several values in one are written as a list, the protocol of the first before all.
 func listHint(text string) string {
-	items := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' })
+	items := strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '+' })
 	proto, _, detailed := strings.Cut(items[0], "/")
+	if len(items) == 2 && isPorts(items[1]) && !strings.Contains(text, ",") && HasPorts(protoNumber(proto)) &&
+		(!detailed || strings.HasSuffix(items[0], "/")) {
+		return "write `" + proto + "/" + items[1] + "`"
+	}
 	for i, item := range items {
-		if detailed && i > 0 && strings.Trim(item, "0123456789-") == "" {
+		if detailed && i > 0 && isPorts(item) {
 			items[i] = proto + "/" + item
 		}
 	}
-	return "write a list: `[" + printable(strings.Join(items, ", ")) + "]`"
+	return asList(items)
 }
+
+// isPorts tells whether a text is made like a port or a range of ports.
+func isPorts(text string) bool { return text != "" && strings.Trim(text, "0123456789-") == "" }
 
 // unknownProtocol is the complaint about a word that is neither service nor protocol.
 func unknownProtocol(text, name string, detailed bool) *complaint {
@@ -169,16 +191,29 @@ func unknownProtocol(text, name string, detailed bool) *complaint {
 			return complain("unknown-service", "write `"+lower+"`", "unknown service %s", quote(text))
 		}
 	}
-	if !detailed {
-		if name == "all" || name == "*" || name == "ip" {
-			return complain("unknown-service", "write `any`", "unknown service %s", quote(text))
-		}
-		if name == "ping" {
-			return complain("unknown-service", "write `icmp/echo-request`", "unknown service %s", quote(text))
-		}
-		return complain("unknown-service", "", "unknown service %s", quote(text))
+	hint := ""
+	switch name {
+	case "all", "*", "ip":
+		hint = "write `any`"
+	case "ping":
+		hint = "write `icmp/echo-request`"
+	case "ipv4":
+		hint = "write `any`, and one family with `from: 0.0.0.0/0`"
+	case "proto":
+		hint = "write it with a number: `proto/112`"
+	case "icmp6", "ipv6-icmp", "icmp-v6":
+		hint = "write `icmpv6" + strings.TrimPrefix(text, name) + "`"
 	}
-	c := complain("unknown-protocol", "", "unknown protocol %s", quote(name))
+	if !detailed {
+		return complain("unknown-service", hint, "unknown service %s", quote(text))
+	}
+	c := complain("unknown-protocol", hint, "unknown protocol %s", quote(name))
+	if detail, ok := builtinService(name); ok {
+		c.hint = "write `" + name + "` alone, which is " + detail
+	}
+	if c.hint != "" {
+		return c
+	}
 	var names []string
 	for _, p := range protocolTable {
 		names = append(names, p.name)
@@ -197,6 +232,13 @@ func portRange(text, proto string) (lo, hi uint16, c *complaint) {
 	}
 	if text == "*" || text == "any" || text == "" {
 		return 0, 0, complain("bad-port", "write `"+proto+"` alone for every port", "%s is no port", quote(text))
+	}
+	if strings.Contains(text, "+") {
+		return 0, 0, complain("bad-port", listHint(proto+"/"+text), "%s is no port", quote(text))
+	}
+	if ranged && from+to != "" && isDigits(from+to) && (from == "" || to == "") {
+		from, to = cmp.Or(from, "1"), cmp.Or(to, "65535")
+		return 0, 0, complain("bad-port", "write `"+proto+"/"+from+"-"+to+"`", "the range %s has one end", quote(text))
 	}
 	if lo, c = port(from, proto); c != nil {
 		return 0, 0, c
@@ -265,8 +307,8 @@ func (l *loader) sport(vs []value) addrset.Set[addrset.U16] {
 			c.hint = strings.Replace(c.hint, "`/", "`", 1)
 			if strings.Contains(v.text, "/") {
 				c.hint = "write the number alone: the protocol stands with the verdict"
-			} else if strings.Contains(v.text, ",") {
-				c.hint = listHint(v.text)
+			} else if strings.ContainsAny(v.text, ",+") {
+				c.hint = asList(strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == '+' }))
 			}
 			c.report(&l.diags, v.at)
 			continue
@@ -287,7 +329,7 @@ func (l *loader) sport(vs []value) addrset.Set[addrset.U16] {
 func (l *loader) checkSport(w what, at diag.Span) {
 	ports := PortWhat()
 	if !ports.V4.Covers(w.V4) || !ports.V6.Covers(w.V6) {
-		l.errorf(at, "bad-sport", "`sport` needs protocols with ports, and %s is more than those", printable(listText(w.items))).
+		l.errorf(at, "bad-sport", "`sport` needs protocols with ports, and %s holds others", printable(listText(w.items))).
 			WithHint("write for example `tcp+udp`")
 	}
 }
