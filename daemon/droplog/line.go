@@ -40,7 +40,7 @@ func attrs(p Packet, o Origin) []slog.Attr {
 	text("at", o.At)
 	text("verdict", o.Verdict)
 	text("text", cmp.Or(o.Text, p.Text))
-	text("proto", protoName(p.Proto))
+	text("proto", cmp.Or(policy.ProtocolName(p.Proto), strconv.Itoa(int(p.Proto))))
 	text("src", p.Src.String())
 	if p.HasPorts {
 		number("sport", int(p.Sport))
@@ -70,29 +70,6 @@ func attrs(p Packet, o Origin) []slog.Attr {
 	}
 	number("len", p.Length)
 	return out
-}
-
-// protoName is the name that a policy has for a protocol, else its number.
-func protoName(proto uint8) string {
-	switch proto {
-	case policy.ProtoICMP:
-		return "icmp"
-	case policy.ProtoIGMP:
-		return "igmp"
-	case policy.ProtoTCP:
-		return "tcp"
-	case policy.ProtoUDP:
-		return "udp"
-	case policy.ProtoDCCP:
-		return "dccp"
-	case policy.ProtoICMPv6:
-		return "icmpv6"
-	case policy.ProtoSCTP:
-		return "sctp"
-	case policy.ProtoUDPLite:
-		return "udplite"
-	}
-	return strconv.Itoa(int(proto))
 }
 
 // flagNames lists TCP flags from the lowest bit on: "syn,ack".

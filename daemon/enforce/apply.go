@@ -12,6 +12,7 @@ import (
 	"ringwall/netfilter/compile"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/ruleset"
+	"ringwall/rules/policy"
 	"ringwall/rules/source"
 )
 
@@ -210,7 +211,7 @@ func (e *Enforcer) Unstored() func() error {
 			return err
 		}
 		known, err := dir.Emergency()
-		text := emergencyText(run.Policy)
+		text := policy.EmergencyText(run.Policy.Failsafe)
 		// A failsafe that was known once is not forgotten because a later policy has none.
 		if err == nil && (known == text || len(run.Policy.Failsafe) == 0) {
 			return nil

@@ -33,16 +33,16 @@ in: [{allow: http, from: any}]
 		port             uint16
 		want             policy.Verdict
 	}{
-		{"nothing known", emergencyText(nil), "192.0.2.1", 22, policy.Allow},
-		{"nothing known", emergencyText(nil), "192.0.2.1", 80, policy.Deny},
-		{"no failsafe", emergencyText(load("version: 1\nin: [{allow: http, from: any}]\n")), "2001:db8::1", 22, policy.Allow},
-		{"failsafe", emergencyText(load(full)), "203.0.113.9", 22, policy.Allow},
-		{"failsafe", emergencyText(load(full)), "203.0.113.7", 22, policy.Deny},
-		{"failsafe", emergencyText(load(full)), "2001:db8:1::9", 22, policy.Allow},
-		{"failsafe", emergencyText(load(full)), "192.0.2.1", 22, policy.Deny},
-		{"failsafe", emergencyText(load(full)), "198.51.100.5", 8443, policy.Allow},
-		{"failsafe", emergencyText(load(full)), "203.0.113.9", 8443, policy.Deny},
-		{"failsafe", emergencyText(load(full)), "203.0.113.9", 80, policy.Deny},
+		{"nothing known", policy.EmergencyText(nil), "192.0.2.1", 22, policy.Allow},
+		{"nothing known", policy.EmergencyText(nil), "192.0.2.1", 80, policy.Deny},
+		{"no failsafe", policy.EmergencyText(load("version: 1\nin: [{allow: http, from: any}]\n").Failsafe), "2001:db8::1", 22, policy.Allow},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "203.0.113.9", 22, policy.Allow},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "203.0.113.7", 22, policy.Deny},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "2001:db8:1::9", 22, policy.Allow},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "192.0.2.1", 22, policy.Deny},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "198.51.100.5", 8443, policy.Allow},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "203.0.113.9", 8443, policy.Deny},
+		{"failsafe", policy.EmergencyText(load(full).Failsafe), "203.0.113.9", 80, policy.Deny},
 	} {
 		src := netip.MustParseAddr(c.from)
 		dst := netip.MustParseAddr("198.51.100.1")
@@ -54,7 +54,7 @@ in: [{allow: http, from: any}]
 			t.Errorf("%s: tcp/%d from %s: %s by %s, not %s\n%s", c.name, c.port, c.from, d.Verdict, d.By, c.want, c.text)
 		}
 	}
-	out := load(emergencyText(nil)).Decide(&policy.Packet{
+	out := load(policy.EmergencyText(nil)).Decide(&policy.Packet{
 		Dir: policy.Out, Src: netip.MustParseAddr("198.51.100.1"), Dst: netip.MustParseAddr("192.0.2.1"), Proto: policy.ProtoUDP, Dport: 53, OIf: "eth0",
 	})
 	if out.Verdict != policy.Allow {

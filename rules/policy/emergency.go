@@ -1,46 +1,16 @@
 package policy
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"ringwall/rules/addrset"
 )
 
-// Emergency is the policy that is enforced where no other can be: the base, and what failsafe admits; where that is
-// nothing, SSH from anywhere. The host itself may open any connection.
-func Emergency(failsafe []Failsafe) *Policy {
-	p := &Policy{
-		Entry:      "emergency",
-		Defaults:   [3]Verdict{In: Deny, Out: Allow, Forward: Deny},
-		Base:       DefaultBase(),
-		Sets:       map[string]*Set{},
-		Interfaces: map[string]*Interface{},
-		Services:   map[string]*Service{},
-		Users:      map[string]uint32{},
-		Groups:     map[string]uint32{},
-	}
-	for _, f := range failsafe {
-		if from := static(f.From.Static()); !from.IsEmpty() {
-			f.From = from
-			p.Failsafe = append(p.Failsafe, f)
-		}
-	}
-	if len(p.Failsafe) == 0 {
-		key := addrset.One(Key(ProtoTCP, 22))
-		r := &Rule{ID: emergencyID, Named: true, List: In, Text: "allow ssh from any", AnyFrom: true}
-		r.Match = newConditions().match
-		r.Match.What = What{key, key}
-		p.Lists[In] = []*Rule{r}
-	}
-	return p
-}
-
-const emergencyID = "emergency-ssh"
-
-// EmergencyText is the policy text of Emergency(failsafe). It stands alone: addresses and services are spelled out,
-// and what depends on dynamic sets is taken as if they were empty.
+// EmergencyText is the text of the policy that is enforced where no other can be: the base, and what failsafe admits;
+// where that is nothing, SSH from anywhere, since who was never told whom to let in must not lock everybody out. The
+// host itself may open any connection. The text stands alone: addresses and services are spelled out, and what depends
+// on dynamic sets is taken as if they were empty.
 func EmergencyText(failsafe []Failsafe) string {
 	var b strings.Builder
 	b.WriteString("# Written by Ringwall, for when no other policy can be used.\nversion: 1\ndefaults: {in: deny, out: allow}\n")
@@ -60,7 +30,7 @@ func EmergencyText(failsafe []Failsafe) string {
 		}
 	}
 	if len(words) == 0 {
-		fmt.Fprintf(&b, "in:\n  - {allow: ssh, from: any, id: %s}\n", emergencyID)
+		b.WriteString("in:\n  - {allow: ssh, from: any, id: emergency-ssh}\n")
 		return b.String()
 	}
 	b.WriteString("failsafe:\n")
