@@ -30,6 +30,8 @@ const (
 	State     // policy.State
 	Spoofed   // 0 or 1
 	Time      // the spans between the moments at which rules expire
+	SrcIn     // which dynamic sets hold the source, see NewFree
+	DstIn     //
 	dims      = iota
 	addresses = Key // the dimensions before this one are addresses
 )
@@ -43,7 +45,7 @@ type Box struct {
 	addrs [addresses]addrset.Addrs // of Src and Dst; of the other family empty
 	sets  [dims]Set                // from Key on
 	// limits has the bit of every dimension along which the box is not the whole space.
-	limits uint16
+	limits uint32
 }
 
 // Addrs is the addresses of the box along Src or Dst.
@@ -58,7 +60,7 @@ func (b *Box) Overlaps(c *Box) bool {
 		return false
 	}
 	for both := b.limits & c.limits; both != 0; both &= both - 1 {
-		switch d := Dim(bits.TrailingZeros16(both)); {
+		switch d := Dim(bits.TrailingZeros32(both)); {
 		case d < addresses:
 			if !b.addrs[d].Overlaps(c.addrs[d]) {
 				return false
@@ -76,7 +78,7 @@ func (b *Box) Covers(c *Box) bool {
 		return false
 	}
 	for rest := b.limits; rest != 0; rest &= rest - 1 {
-		switch d := Dim(bits.TrailingZeros16(rest)); {
+		switch d := Dim(bits.TrailingZeros32(rest)); {
 		case d < addresses:
 			if !b.addrs[d].Covers(c.addrs[d]) {
 				return false
@@ -95,7 +97,7 @@ func (b *Box) Intersect(c *Box) (Box, bool) {
 		return out, false
 	}
 	for rest := c.limits; rest != 0; rest &= rest - 1 {
-		d := Dim(bits.TrailingZeros16(rest))
+		d := Dim(bits.TrailingZeros32(rest))
 		ok := false
 		if d < addresses {
 			ok = out.limitAddrs(d, c.addrs[d])
@@ -144,7 +146,7 @@ func (b *Box) Minus(c *Box) []Box {
 	var out []Box
 	rest := *b // what is in c along the dimensions gone through
 	for left := c.limits; left != 0; left &= left - 1 {
-		d := Dim(bits.TrailingZeros16(left))
+		d := Dim(bits.TrailingZeros32(left))
 		piece := rest
 		piece.limits |= 1 << d
 		rest.limits |= 1 << d

@@ -72,24 +72,31 @@ func (e *entries) iface() Dim {
 	return IIf
 }
 
+// where is the packets whose address along Src or Dst is one of a's.
+func (e *entries) where(d Dim, a policy.Addrs) []Box {
+	var out []Box
+	for _, c := range e.cases(a, e.p.Given) {
+		out = append(out, e.each(func(b *Box) bool { return c.limit(b, d) })...)
+	}
+	return out
+}
+
 // block is one entry or none: what failsafe admits is taken out of it.
 func (e *entries) block() error {
-	addrs := Resolve(e.p.Block, e.p.Given)
-	if addrs.IsEmpty() {
-		return nil
-	}
 	var boxes, safe []Box
-	switch e.dir {
-	case policy.Forward:
-		boxes = append(e.each(func(b *Box) bool { return b.LimitAddrs(Src, addrs) }),
-			e.each(func(b *Box) bool { return b.LimitAddrs(Dst, addrs) })...)
-	default:
-		peer, lo := e.peer(), e.names.set(policy.Loopback)
-		boxes = e.each(func(b *Box) bool {
-			return b.Limit(e.iface(), b.sets[e.iface()].Minus(lo)) && b.LimitAddrs(peer, addrs)
-		})
-		for i := range e.p.Failsafe {
-			safe = append(safe, e.failsafe(&e.p.Failsafe[i])...)
+	if e.dir == policy.Forward {
+		boxes = append(e.where(Src, e.p.Block), e.where(Dst, e.p.Block)...)
+	} else {
+		lo := e.names.set(policy.Loopback)
+		for _, b := range e.where(e.peer(), e.p.Block) {
+			if b.Limit(e.iface(), b.sets[e.iface()].Minus(lo)) {
+				boxes = append(boxes, b)
+			}
+		}
+		if len(boxes) > 0 {
+			for i := range e.p.Failsafe {
+				safe = append(safe, e.failsafe(&e.p.Failsafe[i])...)
+			}
 		}
 	}
 	search := Search{Left: work}
@@ -108,16 +115,18 @@ func (e *entries) peer() Dim {
 
 // failsafe is what looks like a packet of a failsafe connection, whatever its state.
 func (e *entries) failsafe(f *policy.Failsafe) []Box {
-	addrs := Resolve(f.From, e.p.Given)
-	if e.dir == policy.In {
-		return e.each(func(b *Box) bool { return b.Limit(Key, what(f.What, b.Six)) && b.LimitAddrs(Src, addrs) })
-	}
 	var out []Box
-	for _, six := range []bool{false, true} {
-		for _, r := range replies(what(f.What, six), six) {
-			out = append(out, e.some(six, func(b *Box) bool {
-				return b.Limit(Key, r.key) && b.Limit(Sport, r.sport) && b.LimitAddrs(Dst, addrs)
-			})...)
+	for _, b := range e.where(e.peer(), f.From) {
+		if e.dir == policy.In {
+			if b.Limit(Key, what(f.What, b.Six)) {
+				out = append(out, b)
+			}
+			continue
+		}
+		for _, r := range replies(what(f.What, b.Six), b.Six) {
+			if c := b; c.Limit(Key, r.key) && c.Limit(Sport, r.sport) {
+				out = append(out, c)
+			}
 		}
 	}
 	return out
@@ -259,7 +268,7 @@ func (e *entries) rule(r *policy.Rule) []Box {
 			boxes = append(boxes, b)
 		}
 	}
-	if isStatic(r.Match.From) && isStatic(r.Match.To) {
+	if e.free || isStatic(r.Match.From) && isStatic(r.Match.To) {
 		e.static[r] = boxes
 	}
 	return boxes

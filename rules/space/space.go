@@ -13,14 +13,21 @@ type Space struct {
 	names  names
 	macs   []policy.MAC // sorted
 	marks  marks
-	times  []int64 // sorted: the moments at which rules expire
-	whole  [3]Box  // by Dir: every packet of IPv4
+	times  []int64  // sorted: the moments at which rules expire
+	free   bool     // made by NewFree
+	held   []string // sorted: the dynamic sets that are left open
+	whole  [3]Box   // by Dir: every packet of IPv4
 	static map[*policy.Rule][]Box
 }
 
 // New is the space of some policies. The error is ErrTooComplex.
 func New(policies ...*policy.Policy) (*Space, error) {
-	s := &Space{static: make(map[*policy.Rule][]Box)}
+	return (&Space{}).over(policies)
+}
+
+// over makes the space that of some policies.
+func (s *Space) over(policies []*policy.Policy) (*Space, error) {
+	s.static = make(map[*policy.Rule][]Box)
 	var patterns []policy.Pattern
 	var cubes []policy.Mark
 	match := func(m *policy.Match) {
@@ -76,6 +83,8 @@ func (s *Space) newWhole(dir policy.Dir) Box {
 		State:    upTo(int(policy.Invalid) + 1), // untracked packets are judged like new ones
 		Spoofed:  upTo(2),
 		Time:     upTo(len(s.times) + 1),
+		SrcIn:    upTo(1 << len(s.held)),
+		DstIn:    upTo(1 << len(s.held)),
 	}
 	switch dir {
 	case policy.In:
@@ -99,22 +108,29 @@ func (s *Space) Whole(dir policy.Dir, six bool) Box {
 	return b
 }
 
-// Match is the packets of a direction that are in every part of a match, a box a family at most. given is what
-// dynamic sets hold.
+// Match is the packets of a direction that are in every part of a match: a box a family at most, or in a free space
+// one for each way in which dynamic sets can make it so. given is what dynamic sets hold; a free space does not ask.
 func (s *Space) Match(dir policy.Dir, m *policy.Match, given map[string]addrset.Addrs) []Box {
 	var out []Box
-	from, to := Resolve(m.From, given), Resolve(m.To, given)
+	from, to := s.cases(m.From, given), s.cases(m.To, given)
 	for _, six := range []bool{false, true} {
 		what := m.What.V4
 		if six {
 			what = m.What.V6
 		}
 		b := s.Whole(dir, six)
-		if b.Limit(Key, what) && b.LimitAddrs(Src, from) && b.LimitAddrs(Dst, to) && s.limitSport(&b, m) &&
+		if !(b.Limit(Key, what) && s.limitSport(&b, m) &&
 			limitChoice(&b, IIf, m.IIf, s.names.set) && limitChoice(&b, OIf, m.OIf, s.names.set) &&
 			s.limitMAC(&b, m.MAC) && limitChoice(&b, Mark, m.Mark, s.marks.set) &&
-			limitOwner(&b, UID, m.User) && limitOwner(&b, GID, m.Group) {
-			out = append(out, b)
+			limitOwner(&b, UID, m.User) && limitOwner(&b, GID, m.Group)) {
+			continue
+		}
+		for _, f := range from {
+			for _, t := range to {
+				if c := b; f.limit(&c, Src) && t.limit(&c, Dst) {
+					out = append(out, c)
+				}
+			}
 		}
 	}
 	return out
