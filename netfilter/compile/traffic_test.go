@@ -116,7 +116,7 @@ func (w *world) router(t *testing.T) (router, far *nstest.NS) {
 func TestTrafficPathMTU(t *testing.T) {
 	transfer := func(t *testing.T, w *world, far *nstest.NS, addr string) error {
 		t.Helper()
-		c, err := dial(t, w.Host, "", net.JoinHostPort(addr, "80"))
+		c, err := dial(t, w.Host, net.JoinHostPort(addr, "80"), endurance)
 		if err != nil {
 			return err
 		}
@@ -237,22 +237,22 @@ func TestTrafficBlock(t *testing.T) {
 	const rules = "in: [{allow: [tcp/22, tcp/80]}]\n"
 	w.enforce(t, "version: 1\n"+rules)
 	both(func(family, host, _ string) {
-		c, err := dial(t, w.Peer, "", net.JoinHostPort(host, "80"))
+		c, err := dial(t, w.Peer, net.JoinHostPort(host, "80"), endurance)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		echo := func() error {
-			c.SetDeadline(time.Now().Add(patience))
+		echo := func(wait time.Duration) error {
+			c.SetDeadline(time.Now().Add(wait))
 			if _, err := c.Write([]byte("x")); err != nil {
 				return err
 			}
 			_, err := c.Read(make([]byte, 1))
 			return err
 		}
-		expect(t, family+" an established connection before the block", outcome(echo()), arrives)
+		expect(t, family+" an established connection before the block", func(wait time.Duration) string { return outcome(echo(wait)) }, arrives)
 		w.enforce(t, "version: 1\nblock: [198.51.100.2, 2001:db8:1::/64]\nfailsafe: {tcp/22: [198.51.100.0/24, 2001:db8:1::2]}\n"+rules)
-		expect(t, family+" the same after it", outcome(echo()), silence)
+		expect(t, family+" the same after it", func(wait time.Duration) string { return outcome(echo(wait)) }, silence)
 		expect(t, family+" blocked, in", tcp(t, w.Peer, host, 80), silence)
 		expect(t, family+" blocked, but failsafe", tcp(t, w.Peer, host, 22), arrives)
 		expect(t, family+" blocked, to oneself", tcp(t, w.Host, host, 80), arrives)
@@ -261,7 +261,7 @@ func TestTrafficBlock(t *testing.T) {
 	})
 	w.enforce(t, "version: 1\nblock: [198.51.100.2, 2001:db8:1::2]\n"+rules)
 	both(func(family, _, peer string) {
-		if got := tcp(t, w.Host, peer, 80); got == arrives {
+		if got := tcp(t, w.Host, peer, 80)(patience); got == arrives {
 			t.Errorf("%s a blocked address can be reached", family)
 		}
 	})
@@ -272,7 +272,7 @@ func TestTrafficLimits(t *testing.T) {
 	serve(t, w.Host, 80, 81, 82, 83)
 	admitted := func(host string, port, tries int) (n int) {
 		for range tries {
-			if c, err := dial(t, w.Peer, "", net.JoinHostPort(host, fmt.Sprint(port))); err == nil {
+			if c, err := dial(t, w.Peer, net.JoinHostPort(host, fmt.Sprint(port)), 2*patience); err == nil {
 				n++
 				defer c.Close()
 			}
@@ -352,7 +352,7 @@ func TestReloadUnderTraffic(t *testing.T) {
 	done := make(chan error, 2)
 	var echoes atomic.Int64
 	both(func(_, host, _ string) {
-		c, err := dial(t, w.Peer, "", net.JoinHostPort(host, "80"))
+		c, err := dial(t, w.Peer, net.JoinHostPort(host, "80"), endurance)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -78,8 +78,15 @@ const (
 	refused = "is refused"
 )
 
-// patience is how long a probe waits before it calls it silence.
-const patience = 250 * time.Millisecond
+// patience is how long a probe waits for what should stay silent, and endurance for what should come: a loaded machine
+// may take its time.
+const (
+	patience  = 250 * time.Millisecond
+	endurance = 5 * time.Second
+)
+
+// probe knocks, waits no longer than it is told, and says what came of it.
+type probe func(wait time.Duration) string
 
 // outcome turns a probe's error into a word.
 func outcome(err error) string {
@@ -147,84 +154,83 @@ func serve(t testing.TB, ns *nstest.NS, ports ...int) {
 	})
 }
 
-// dial opens a TCP connection from a namespace, from an address and port where laddr is not empty.
-func dial(t testing.TB, ns *nstest.NS, laddr, raddr string) (conn net.Conn, err error) {
+// dial opens a TCP connection from a namespace.
+func dial(t testing.TB, ns *nstest.NS, raddr string, wait time.Duration) (conn net.Conn, err error) {
 	t.Helper()
-	d := net.Dialer{Timeout: patience}
-	if laddr != "" {
-		a, perr := netip.ParseAddrPort(laddr)
-		if perr != nil {
-			t.Fatal(perr)
-		}
-		d.LocalAddr = net.TCPAddrFromAddrPort(a)
-	}
+	d := net.Dialer{Timeout: wait}
 	ns.Do(t, func() { conn, err = d.Dial("tcp", raddr) })
 	return conn, err
 }
 
 // tcp tells what becomes of a TCP connection.
-func tcp(t testing.TB, ns *nstest.NS, addr string, port int) string {
+func tcp(t testing.TB, ns *nstest.NS, addr string, port int) probe {
 	t.Helper()
-	c, err := dial(t, ns, "", net.JoinHostPort(addr, strconv.Itoa(port)))
-	if err == nil {
-		c.Close()
+	return func(wait time.Duration) string {
+		c, err := dial(t, ns, net.JoinHostPort(addr, strconv.Itoa(port)), wait)
+		if err == nil {
+			c.Close()
+		}
+		return outcome(err)
 	}
-	return outcome(err)
 }
 
 // udp tells what becomes of a UDP packet to an echo server.
-func udp(t testing.TB, ns *nstest.NS, addr string, port int) string {
+func udp(t testing.TB, ns *nstest.NS, addr string, port int) probe {
 	t.Helper()
-	var c net.Conn
-	var err error
-	ns.Do(t, func() { c, err = net.Dial("udp", net.JoinHostPort(addr, strconv.Itoa(port))) })
-	if err != nil {
-		return outcome(err)
-	}
-	defer c.Close()
-	if _, err := c.Write([]byte("knock")); err != nil {
-		return outcome(err)
-	}
-	c.SetReadDeadline(time.Now().Add(patience))
-	_, err = c.Read(make([]byte, 64))
-	return outcome(err)
-}
-
-// ping tells what becomes of an echo request.
-func ping(t testing.TB, ns *nstest.NS, addr string) string {
-	t.Helper()
-	network, request, reply := "ip4:icmp", byte(8), byte(0)
-	if netip.MustParseAddr(addr).Is6() {
-		network, request, reply = "ip6:ipv6-icmp", 128, 129
-	}
-	var c net.Conn
-	var err error
-	ns.Do(t, func() { c, err = net.Dial(network, addr) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	id := uint16(time.Now().UnixNano()) | 1
-	msg := []byte{request, 0, 0, 0, byte(id >> 8), byte(id), 0, 1}
-	if reply == 0 { // the kernel fills in ICMPv6's checksum only
-		binary.BigEndian.PutUint16(msg[2:], ^fold(uint32(request)<<8+uint32(id)+1))
-	}
-	if _, err := c.Write(msg); err != nil {
-		return outcome(err)
-	}
-	c.SetReadDeadline(time.Now().Add(patience))
-	buf := make([]byte, 1500)
-	for {
-		n, err := c.Read(buf)
+	return func(wait time.Duration) string {
+		var c net.Conn
+		var err error
+		ns.Do(t, func() { c, err = net.Dial("udp", net.JoinHostPort(addr, strconv.Itoa(port))) })
 		if err != nil {
 			return outcome(err)
 		}
-		got := buf[:n]
-		if reply == 0 && n > 20 && got[0]>>4 == 4 {
-			got = got[int(got[0]&15)*4:]
+		defer c.Close()
+		if _, err := c.Write([]byte("knock")); err != nil {
+			return outcome(err)
 		}
-		if len(got) >= 8 && got[0] == reply && binary.BigEndian.Uint16(got[4:]) == id {
-			return arrives
+		c.SetReadDeadline(time.Now().Add(wait))
+		_, err = c.Read(make([]byte, 64))
+		return outcome(err)
+	}
+}
+
+// ping tells what becomes of an echo request.
+func ping(t testing.TB, ns *nstest.NS, addr string) probe {
+	t.Helper()
+	return func(wait time.Duration) string {
+		network, request, reply := "ip4:icmp", byte(8), byte(0)
+		if netip.MustParseAddr(addr).Is6() {
+			network, request, reply = "ip6:ipv6-icmp", 128, 129
+		}
+		var c net.Conn
+		var err error
+		ns.Do(t, func() { c, err = net.Dial(network, addr) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		id := uint16(time.Now().UnixNano()) | 1
+		msg := []byte{request, 0, 0, 0, byte(id >> 8), byte(id), 0, 1}
+		if reply == 0 { // the kernel fills in ICMPv6's checksum only
+			binary.BigEndian.PutUint16(msg[2:], ^fold(uint32(request)<<8+uint32(id)+1))
+		}
+		if _, err := c.Write(msg); err != nil {
+			return outcome(err)
+		}
+		c.SetReadDeadline(time.Now().Add(wait))
+		buf := make([]byte, 1500)
+		for {
+			n, err := c.Read(buf)
+			if err != nil {
+				return outcome(err)
+			}
+			got := buf[:n]
+			if reply == 0 && n > 20 && got[0]>>4 == 4 {
+				got = got[int(got[0]&15)*4:]
+			}
+			if len(got) >= 8 && got[0] == reply && binary.BigEndian.Uint16(got[4:]) == id {
+				return arrives
+			}
 		}
 	}
 }
@@ -263,10 +269,14 @@ func swallow(t testing.TB, ns *nstest.NS, port int) {
 	})
 }
 
-// expect compares outcomes and says which probe it was.
-func expect(t testing.TB, what, got, want string) {
+// expect knocks, compares the outcome, and says which probe it was.
+func expect(t testing.TB, what string, knock probe, want string) {
 	t.Helper()
-	if got != want {
+	wait := endurance
+	if want == silence {
+		wait = patience
+	}
+	if got := knock(wait); got != want {
 		t.Errorf("%s %s, want: %s", what, got, want)
 	}
 }
