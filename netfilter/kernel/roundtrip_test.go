@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -79,13 +80,17 @@ func TestRoundTrip(t *testing.T) {
 // TestExpressionsAreComplete holds the list of expressions against the package that has them: a type without a rule in every()
 // would go unnoticed by all the tests above.
 func TestExpressionsAreComplete(t *testing.T) {
-	pkgs, err := parser.ParseDir(token.NewFileSet(), "../ruleset", nil, 0)
-	if err != nil {
-		t.Fatal(err)
+	files, err := filepath.Glob("../ruleset/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
 	}
 	declared := make(map[string]bool)
-	for _, pkg := range pkgs {
-		ast.Inspect(pkg, func(n ast.Node) bool {
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
 			if f, ok := n.(*ast.FuncDecl); ok && f.Recv != nil && f.Name.Name == "expr" {
 				if recv, ok := f.Recv.List[0].Type.(*ast.Ident); ok && recv.IsExported() {
 					declared[recv.Name] = true

@@ -128,15 +128,13 @@ func isAddress6(word string) bool {
 
 // unclosedBracket finds a bracket that goes on to the end of the file or document.
 func (m *mistake) unclosedBracket(diags *diag.List) bool {
-	for _, tok := range m.unended {
-		if tok.line > m.line {
-			return false
-		}
-		diags.Errorf(m.span(tok), "yaml-syntax", "the `%s` that stands here is never closed", m.source(tok)).
-			WithHint("write `%c` where it ends", closerOf(m.t.src[tok.start]))
-		return true
+	if len(m.unended) == 0 || m.unended[0].line > m.line {
+		return false
 	}
-	return false
+	tok := m.unended[0]
+	diags.Errorf(m.span(tok), "yaml-syntax", "the `%s` that stands here is never closed", m.source(tok)).
+		WithHint("write `%c` where it ends", closerOf(m.t.src[tok.start]))
+	return true
 }
 
 // closerOf is the bracket that closes another.
