@@ -12,8 +12,16 @@ import (
 // maxInterface is the longest interface name that Linux has (IFNAMSIZ with its final zero).
 const maxInterface = 15
 
-// interfaces takes up the interface groups of a file.
-func (l *loader) interfaces(n *syntax.Node) {
+// groupDef is an interface group as the policy writes it.
+type groupDef struct {
+	key    *syntax.Node
+	values []value
+	state  progress
+	group  *Interface
+}
+
+// poolGroups takes up the interface groups of a file.
+func (l *loader) poolGroups(n *syntax.Node) {
 	if n.Kind != syntax.Map {
 		l.errorf(n.At, "not-a-mapping", "`interfaces` is a mapping of names, got %s", describe(n))
 		return
@@ -26,23 +34,61 @@ func (l *loader) interfaces(n *syntax.Node) {
 		if !l.name(pair.Key, nil, "interface group") {
 			continue
 		}
-		if first, ok := l.p.Interfaces[pair.Key.Text]; ok {
-			l.twice(pair.Key, "interface group", first.At)
+		if first, ok := l.groups[pair.Key.Text]; ok {
+			l.twice(pair.Key, "interface group", first.key.At)
 			continue
 		}
-		g := &Interface{Name: pair.Key.Text, At: pair.Key.At}
-		l.p.Interfaces[g.Name] = g
-		for _, v := range l.values(pair.Value) {
-			if v.not {
-				l.errorf(v.at, "bad-not", "`not` has no place in an interface group").
-					WithHint("subtract where the group is used: `iface: [%s, not %s]`", g.Name, printable(v.text))
-				continue
-			}
-			if p, ok := l.pattern(v); ok {
+		d := &groupDef{key: pair.Key, values: l.values(pair.Value)}
+		d.group = &Interface{Name: pair.Key.Text, At: pair.Key.At}
+		l.groups[pair.Key.Text] = d
+		l.groupOrder = append(l.groupOrder, d)
+	}
+}
+
+// resolveGroup finishes a group, with those that it names. A group that names itself means the interface of that name.
+func (l *loader) resolveGroup(d *groupDef) {
+	g := d.group
+	switch d.state {
+	case finished:
+		return
+	case underway:
+		l.cycle("group", d.key, g.Name)
+		return
+	}
+	d.state = underway
+	l.nesting = append(l.nesting, g.Name)
+	if len(l.nesting) > maxNesting {
+		l.errorf(d.key.At, "too-large", "interface groups nest at most %d deep", maxNesting)
+		d.values = nil
+	}
+	held := map[Pattern]bool{}
+	add := func(patterns ...Pattern) {
+		for _, p := range patterns {
+			if !held[p] {
+				held[p] = true
 				g.Patterns = append(g.Patterns, p)
 			}
 		}
 	}
+	for _, v := range d.values {
+		if v.not {
+			l.errorf(v.at, "bad-not", "`not` has no place in an interface group").
+				WithHint("subtract where the group is used: `iface: [%s, not %s]`", g.Name, printable(v.text))
+			continue
+		}
+		if inner, ok := l.groups[v.text]; ok && inner != d {
+			l.resolveGroup(inner)
+			inner.group.Used = true
+			add(inner.group.Patterns...)
+			continue
+		}
+		if p, ok := l.pattern(v); ok {
+			add(p)
+		}
+	}
+	l.p.Interfaces[g.Name] = g
+	l.nesting = l.nesting[:len(l.nesting)-1]
+	d.state = finished
 }
 
 // choosePatterns reads the interfaces and groups of a match key. A name that is both is the group.

@@ -6,7 +6,7 @@ const (
 	maxListBytes   = 512 << 20 // a list file of addresses
 	maxFiles       = 4096      // policy files
 	maxInclude     = 32        // includes within includes
-	maxNesting     = 64        // sets within sets, services within services
+	maxNesting     = 64        // sets within sets, likewise services and groups
 	maxRules       = 100_000   // in all lists
 	maxTerms       = 64        // cases of an address list that dynamic sets make
 	maxFailsafe    = 10_000    // address ranges of all failsafe entries

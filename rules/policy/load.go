@@ -25,6 +25,7 @@ func Load(fsys source.FS, entry string, opt Options) (*Policy, diag.List) {
 		lists:    map[string]*listFile{},
 		sets:     map[string]*setDef{},
 		services: map[string]*serviceDef{},
+		groups:   map[string]*groupDef{},
 		written:  map[string]setting{},
 		mappings: map[string]Mapping{},
 		p: &Policy{
@@ -62,10 +63,13 @@ type loader struct {
 	sets     map[string]*setDef
 	setOrder []*setDef
 	adds     []setDef
-	nesting  []string // sets or services that are being resolved, outermost first
+	nesting  []string // sets, services or groups that are being resolved, outermost first
 
 	services     map[string]*serviceDef
 	serviceOrder []*serviceDef
+
+	groups     map[string]*groupDef
+	groupOrder []*groupDef
 
 	written   map[string]setting // settings that files may repeat but not change, by path: "defaults.in"
 	rules     int                // read so far
@@ -91,6 +95,9 @@ func (l *loader) load(entry string) {
 	l.checkVersions()
 	for _, f := range l.files {
 		l.definitions(f)
+	}
+	for _, d := range l.groupOrder {
+		l.resolveGroup(d)
 	}
 	for _, d := range l.serviceOrder {
 		l.resolveService(d)
@@ -118,7 +125,7 @@ func (l *loader) definitions(f *file) {
 	l.fields(f.tree, "policy", func(key, value *syntax.Node) {
 		switch key.Text {
 		case "interfaces":
-			l.interfaces(value)
+			l.poolGroups(value)
 		case "services":
 			l.poolServices(value)
 		case "sets":
