@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -29,7 +28,7 @@ func (f *front) dial(ctx context.Context) (*control.Client, error) {
 // open makes an Enforcer of this process, for when no daemon listens.
 func (f *front) open(ctx context.Context, readOnly bool) (*enforce.Enforcer, error) {
 	e, err := enforce.Open(ctx, enforce.Options{
-		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: slog.New(plain{w: f.stderr}),
+		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: f.brief(),
 	})
 	return e, f.unreachable(err)
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 
 	"ringwall/rules/diag"
 )
@@ -16,10 +18,33 @@ func (f *front) logger() *slog.Logger {
 	switch {
 	case f.json:
 		return slog.New(slog.NewJSONHandler(f.stderr, nil))
-	case f.getenv("JOURNAL_STREAM") != "":
+	case f.toJournal():
 		return slog.New(newJournal(f.stderr))
 	}
 	return slog.New(slog.NewTextHandler(f.stderr, nil))
+}
+
+// brief writes what a verb that ends at once has to warn of.
+func (f *front) brief() *slog.Logger {
+	if f.toJournal() {
+		return slog.New(newJournal(f.stderr))
+	}
+	return slog.New(plain{w: f.stderr})
+}
+
+// toJournal tells whether stderr is the journal's. JOURNAL_STREAM, "device:inode" of what the service manager has
+// connected, is inherited by those who write elsewhere too: it has to name this very stderr.
+func (f *front) toJournal() bool {
+	file, ok := f.stderr.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && f.getenv("JOURNAL_STREAM") == fmt.Sprintf("%d:%d", st.Dev, st.Ino)
 }
 
 // journal writes a line a record with the priority before it, as sd-daemon(3) has it. The time is the journal's.
