@@ -94,7 +94,6 @@ type draft struct {
 	verdict *syntax.Node         // the first verdict's key
 	places  map[string]diag.Span // of the keys; of `id` its value
 	enabled bool
-	hashed  []string // what the derived id depends on
 }
 
 // noRule reports an item of a rule list that is no mapping.
