@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -489,7 +490,7 @@ func TestMetrics(t *testing.T) {
 
 // TestLogsPackets has a rule log a packet and finds its line in the journal.
 func TestLogsPackets(t *testing.T) {
-	w := build(t, strings.Replace(webText, "in:\n", "in:\n  - {deny: udp/9, id: discard, log: hello}\n", 1))
+	w := build(t, strings.Replace(webText, "in:\n", "in:\n  - {deny: udp/9, id: discard, log: \"good day\"}\n", 1))
 	peer := nstest.New(t)
 	nstest.Veth(t, w.ns, "veth0", peer, "veth0")
 	w.ns.Addr(t, "veth0", nstest.Host4+"/24")
@@ -509,7 +510,9 @@ func TestLogsPackets(t *testing.T) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		log := w.log.String()
-		return strings.Contains(log, "rule=in.discard") && strings.Contains(log, "policy.yaml:8") && strings.Contains(log, "src="+nstest.Peer4), log
+		line := regexp.MustCompile(`msg=packet rule=in\.discard at=\S+/policy\.yaml:8 verdict=deny text="good day" proto=udp src=` + nstest.Peer4 +
+			` sport=\d+ dst=` + nstest.Host4 + ` dport=9 iif=veth0 mac=\S+ len=29\n`)
+		return line.MatchString(log), log
 	})
 }
 

@@ -20,7 +20,7 @@ func (o *origins) set(p *policy.Policy) {
 	m := map[string]droplog.Origin{}
 	for _, list := range p.Lists {
 		for _, r := range list {
-			m[compile.ChainName(r)] = droplog.Origin{At: r.At.Short(), Verdict: r.Action.Verdict.String()}
+			m[compile.ChainName(r)] = droplog.Origin{At: r.At.Short(), Verdict: r.Action.Verdict.String(), Text: r.Action.LogText}
 		}
 	}
 	o.byName.Store(&m)
@@ -38,7 +38,7 @@ func (o *origins) find(name string) (droplog.Origin, bool) {
 
 // openDrops connects to the log group. A wall that can't log still stands.
 func (d *daemon) openDrops() {
-	drops, err := droplog.Open(droplog.Options{Group: d.cfg.LogGroup, Now: d.cfg.Now})
+	drops, err := droplog.Open(droplog.Options{Group: d.cfg.LogGroup, Interface: d.enf.InterfaceName, Now: d.cfg.Now})
 	if err != nil {
 		d.log.Error("the log group can't be read", "group", d.cfg.LogGroup, "error", err)
 		return

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"time"
@@ -16,8 +15,7 @@ import (
 // Options is where a Reader reads.
 type Options struct {
 	Group uint16 // of the rules' logs
-	// Interface names the interface with an index, empty where there is none; nil for the interfaces of the
-	// process's network namespace.
+	// Interface names the interface with an index, empty where there is none.
 	Interface func(index uint32) string
 	// Now is the time; nil for time.Now.
 	Now func() time.Time
@@ -46,7 +44,7 @@ func Open(opt Options) (*Reader, error) {
 		opt.Now = time.Now
 	}
 	if opt.Interface == nil {
-		opt.Interface = interfaceName
+		opt.Interface = func(uint32) string { return "" }
 	}
 	log, err := nflog.Open(&nflog.Config{
 		Group:    opt.Group,
@@ -137,14 +135,6 @@ func (r *Reader) take(a nflog.Attribute, f func(Packet)) {
 		return
 	}
 	f(p)
-}
-
-func interfaceName(index uint32) string {
-	i, err := net.InterfaceByIndex(int(index))
-	if err != nil {
-		return ""
-	}
-	return i.Name
 }
 
 // sequence is the number that the next packet should bear. The kernel counts the packets of a group from 0.

@@ -39,3 +39,13 @@ func (e *Enforcer) noteInterfaces(p *policy.Policy, r *Report) {
 		}
 	}
 }
+
+// InterfaceName is the name of the device with an index in the Enforcer's network namespace, empty where there is none.
+// It may be called beside the Enforcer's other methods.
+func (e *Enforcer) InterfaceName(index uint32) string {
+	name, err := e.host.InterfaceName(int(index))
+	if err != nil {
+		return ""
+	}
+	return name
+}
