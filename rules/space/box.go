@@ -72,6 +72,24 @@ func (b *Box) Overlaps(c *Box) bool {
 	return true
 }
 
+// Equal tells whether both hold the same packets.
+func (b *Box) Equal(c *Box) bool {
+	if b.Six != c.Six {
+		return false
+	}
+	for either := b.limits | c.limits; either != 0; either &= either - 1 {
+		switch d := Dim(bits.TrailingZeros32(either)); {
+		case d < addresses:
+			if !b.addrs[d].Equal(c.addrs[d]) {
+				return false
+			}
+		case !b.sets[d].Equal(c.sets[d]):
+			return false
+		}
+	}
+	return true
+}
+
 // Covers tells whether every packet of c is in b.
 func (b *Box) Covers(c *Box) bool {
 	if b.Six != c.Six {
