@@ -2,20 +2,18 @@ package space
 
 import (
 	"slices"
-
-	"ringwall/rules/addrset"
 )
 
 // Index is boxes by number, kept so that those which overlap another are found without looking at all.
 type Index struct {
-	boxes []*Box
-	axes  [2][3]axis // by family: Src, Dst, Key
-	seen  []uint32   // by box: the last question that came across it
-	asked uint32
+	boxes   []*Box
+	columns [2][3]column // by family: Src, Dst, Key
+	seen    []uint32     // by box: the last question that came across it
+	asked   uint32
 }
 
-// axis is the boxes along one dimension. Cuts divide it so that about as many boxes begin in each part.
-type axis struct {
+// column is the boxes along one dimension. Cuts divide it so that about as many boxes begin in each part.
+type column struct {
 	dim   Dim
 	cuts  []uint64
 	parts [][]int32 // the boxes that touch a part, ascending
@@ -23,7 +21,7 @@ type axis struct {
 }
 
 const (
-	maxParts   = 1 << 11 // of an axis
+	maxParts   = 1 << 11 // of an column
 	fewParts   = 8       // that a box may touch before it counts as wide
 	manyRanges = 256     // of a box, of which the rest have no say in the cuts
 )
@@ -31,17 +29,17 @@ const (
 // NewIndex keeps boxes, which get their numbers in order. It must not be shared between goroutines.
 func NewIndex(boxes []*Box) *Index {
 	ix := &Index{boxes: boxes, seen: make([]uint32, len(boxes))}
-	for six := range ix.axes {
+	for six := range ix.columns {
 		for i, d := range []Dim{Src, Dst, Key} {
-			ix.axes[six][i].dim = d
-			ix.axes[six][i].fill(boxes, six == 1)
+			ix.columns[six][i].dim = d
+			ix.columns[six][i].fill(boxes, six == 1)
 		}
 	}
 	return ix
 }
 
-// fill cuts the axis and puts the boxes of one family into its parts.
-func (a *axis) fill(boxes []*Box, six bool) {
+// fill cuts the column and puts the boxes of one family into its parts.
+func (a *column) fill(boxes []*Box, six bool) {
 	var ends []uint64
 	for _, b := range boxes {
 		if b.Six == six && b.limits&(1<<a.dim) != 0 {
@@ -74,7 +72,7 @@ func (a *axis) fill(boxes []*Box, six bool) {
 }
 
 // part is the part that a value is in.
-func (a *axis) part(v uint64) int {
+func (a *column) part(v uint64) int {
 	i, found := slices.BinarySearch(a.cuts, v)
 	if found {
 		i++
@@ -83,7 +81,7 @@ func (a *axis) part(v uint64) int {
 }
 
 // touched is the few parts that a box is in, false where they are many.
-func (a *axis) touched(b *Box) ([]int, bool) {
+func (a *column) touched(b *Box) ([]int, bool) {
 	if b.limits&(1<<a.dim) == 0 {
 		return nil, false
 	}
@@ -149,11 +147,11 @@ func (ix *Index) Near(s *Search, b *Box, lo, hi int, out []int32) ([]int32, erro
 		}
 		return true
 	}
-	axes := &ix.axes[family(b.Six)]
+	columns := &ix.columns[family(b.Six)]
 	best, least := -1, len(ix.boxes)
 	var parts []int
-	for i := range axes {
-		a := &axes[i]
+	for i := range columns {
+		a := &columns[i]
 		touched, ok := a.touched(b)
 		if !ok {
 			continue
@@ -176,9 +174,9 @@ func (ix *Index) Near(s *Search, b *Box, lo, hi int, out []int32) ([]int32, erro
 			}
 		}
 	} else {
-		done = look(axes[best].wide)
+		done = look(columns[best].wide)
 		for _, p := range parts {
-			done = done && look(axes[best].parts[p])
+			done = done && look(columns[best].parts[p])
 		}
 		slices.Sort(out[begin:])
 	}
