@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,11 @@ func environment(env *testscript.Env) error {
 	env.Setenv("TZ", "UTC")
 	env.Setenv("GIT_CONFIG_GLOBAL", "/dev/null")
 	env.Setenv("GIT_CONFIG_SYSTEM", "/dev/null")
+	configs, err := filepath.Abs(filepath.Join("..", "..", "configs"))
+	if err != nil {
+		return err
+	}
+	env.Setenv("CONFIGS", configs)
 	env.Setenv("GIT_AUTHOR_NAME", "a")
 	env.Setenv("GIT_AUTHOR_EMAIL", "a@example.org")
 	env.Setenv("GIT_COMMITTER_NAME", "a")
