@@ -58,7 +58,9 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	}
 	if opt.Strict {
 		for i := range c.Diags {
-			c.Diags[i].Severity = diag.Error
+			if c.Diags[i].Severity == diag.Warning {
+				c.Diags[i].Severity = diag.Error
+			}
 		}
 	}
 	c.Diags.Sort()

@@ -49,18 +49,23 @@ type Span struct {
 	Len int
 }
 
-// Severity says what a diagnostic does to a reload: an Error refuses it, a Warning does not.
+// Severity says what a diagnostic does to a reload: an Error refuses it, a Warning does not. A Remark is no finding at
+// all, but says how far one could look.
 type Severity uint8
 
 // The severities.
 const (
 	Error Severity = iota
 	Warning
+	Remark
 )
 
 func (s Severity) String() string {
-	if s == Warning {
+	switch s {
+	case Warning:
 		return "warning"
+	case Remark:
+		return "note"
 	}
 	return "error"
 }
@@ -77,6 +82,7 @@ type Diagnostic struct {
 	Code     string // stable, kebab-case: "unknown-service"
 	Message  string // lowercase, one sentence without a full stop
 	Hint     string // how to mend it; may be empty
+	Packet   string // a packet that shows it, in words that `ringwall explain` reads; may be empty
 	At       Span
 	Related  []Note
 }
@@ -97,6 +103,11 @@ func (l *List) Errorf(at Span, code, format string, args ...any) *Diagnostic {
 // Warnf adds a warning.
 func (l *List) Warnf(at Span, code, format string, args ...any) *Diagnostic {
 	return l.add(Diagnostic{Severity: Warning, Code: code, At: at, Message: fmt.Sprintf(format, args...)})
+}
+
+// Remarkf adds a remark.
+func (l *List) Remarkf(at Span, code, format string, args ...any) *Diagnostic {
+	return l.add(Diagnostic{Severity: Remark, Code: code, At: at, Message: fmt.Sprintf(format, args...)})
 }
 
 // add appends d. The pointer returned stays good until the next addition: it is there for WithHint and Also.

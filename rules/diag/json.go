@@ -11,6 +11,7 @@ type wire struct {
 	Code     string `json:"code,omitempty"`
 	Message  string `json:"message"`
 	Hint     string `json:"hint,omitempty"`
+	Packet   string `json:"packet,omitempty"` // as words for `ringwall explain`
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`   // from 1 on; absent: the whole file
 	Column   int    `json:"column,omitempty"` // from 1 on, in runes; absent: the whole line
@@ -32,10 +33,10 @@ func (l List) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]Diagnostic(l))
 }
 
-// MarshalJSON writes an object with the fields severity ("error" or "warning"), code, message, hint, file, line,
+// MarshalJSON writes an object with the fields severity ("error", "warning" or "note"), code, message, hint, packet, file, line,
 // column, length and related, an array of such objects with a message and a place.
 func (d Diagnostic) MarshalJSON() ([]byte, error) {
-	w := wire{Severity: d.Severity.String(), Code: d.Code, Message: d.Message, Hint: d.Hint}
+	w := wire{Severity: d.Severity.String(), Code: d.Code, Message: d.Message, Hint: d.Hint, Packet: d.Packet}
 	w.place(d.At)
 	for _, n := range d.Related {
 		r := wire{Message: n.Message}
@@ -51,11 +52,13 @@ func (d *Diagnostic) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &w); err != nil {
 		return err
 	}
-	*d = Diagnostic{Code: w.Code, Message: w.Message, Hint: w.Hint, At: w.span()}
+	*d = Diagnostic{Code: w.Code, Message: w.Message, Hint: w.Hint, Packet: w.Packet, At: w.span()}
 	switch w.Severity {
 	case Error.String():
 	case Warning.String():
 		d.Severity = Warning
+	case Remark.String():
+		d.Severity = Remark
 	default:
 		return fmt.Errorf("diagnostic with the severity %q", w.Severity)
 	}

@@ -33,9 +33,9 @@ func Print(w io.Writer, l List, from Sources, style Style) error {
 
 // Summary counts a list in words: "2 errors, 1 warning"; empty where there is nothing.
 func (l List) Summary() string {
-	counts := [2]int{}
+	counts := [3]int{}
 	for _, d := range l {
-		counts[d.Severity&1]++
+		counts[min(d.Severity, Remark)]++
 	}
 	var parts []string
 	for severity, n := range counts {
@@ -76,8 +76,11 @@ func (p *printer) paint(color, s string) string {
 
 func (p *printer) diagnostic(d Diagnostic) {
 	color := red
-	if d.Severity == Warning {
+	switch d.Severity {
+	case Warning:
 		color = yellow
+	case Remark:
+		color = blue
 	}
 	if place := d.At.Pos.String(); place != "" {
 		p.out.WriteString(p.paint(bold, Visible(place)+":") + " ")
@@ -90,6 +93,9 @@ func (p *printer) diagnostic(d Diagnostic) {
 	p.excerpt(d.At, color)
 	if d.Hint != "" {
 		p.out.WriteString(p.paint(blue, "      = ") + "hint: " + Visible(d.Hint) + "\n")
+	}
+	if d.Packet != "" {
+		p.out.WriteString(p.paint(blue, "      = ") + "see: ringwall explain " + Visible(d.Packet) + "\n")
 	}
 	for _, n := range d.Related {
 		p.out.WriteString("  " + Visible(n.At.Pos.String()) + ": " + Visible(n.Message) + "\n")

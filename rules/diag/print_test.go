@@ -43,6 +43,7 @@ func TestPrint(t *testing.T) {
 	l.Warnf(at(3, 0, 0), "whole-line", "a line without a column")
 	l.Warnf(diag.Span{Pos: diag.Pos{File: "f"}}, "whole-file", "a file without a line")
 	l.Errorf(diag.Span{}, "nowhere", "no place")
+	l.Remarkf(diag.Span{}, "not-decided", "too much").Packet = "in tcp/22 from 192.0.2.1"
 	const want = `f:2:12: error: unknown service "htttp" [unknown-service]
     2 |   - allow: htttp  # x
       |            ^~~~~
@@ -56,12 +57,14 @@ f:3: warning: a line without a column [whole-line]
     3 |     from: a
 f: warning: a file without a line [whole-file]
 error: no place [nowhere]
+note: too much [not-decided]
+      = see: ringwall explain in tcp/22 from 192.0.2.1
 `
 	from := texts{"f": "in:\n  - allow: htttp  # x\n    from: a\n", "g": "abc\r\n"}
 	if diff := cmp.Diff(want, printed(t, l, from, diag.Style{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got, want := l.Summary(), "2 errors, 3 warnings"; got != want {
+	if got, want := l.Summary(), "2 errors, 3 warnings, 1 note"; got != want {
 		t.Errorf("summary %q, want %q", got, want)
 	}
 	if got := printed(t, l[:1], nil, diag.Style{}); strings.Contains(got, "|") {
@@ -169,14 +172,16 @@ func TestColor(t *testing.T) {
 func TestJSON(t *testing.T) {
 	var l diag.List
 	l.Errorf(at(2, 3, 4), "code", "message").WithHint("hint").Also(at(5, 6, 7), "note")
-	l.Warnf(diag.Span{Pos: diag.Pos{File: "f"}}, "w", "of the whole file")
+	l.Warnf(diag.Span{Pos: diag.Pos{File: "f"}}, "w", "of the whole file").Packet = "in any"
+	l.Remarkf(diag.Span{}, "r", "remark")
 	data, err := json.Marshal(l)
 	if err != nil {
 		t.Fatal(err)
 	}
 	const want = `[{"severity":"error","code":"code","message":"message","hint":"hint","file":"f","line":2,"column":3,"length":4,` +
 		`"related":[{"message":"note","file":"f","line":5,"column":6,"length":7}]},` +
-		`{"severity":"warning","code":"w","message":"of the whole file","file":"f"}]`
+		`{"severity":"warning","code":"w","message":"of the whole file","packet":"in any","file":"f"},` +
+		`{"severity":"note","code":"r","message":"remark"}]`
 	if diff := cmp.Diff(want, string(data)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
