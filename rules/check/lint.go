@@ -24,6 +24,11 @@ func Lint(p *policy.Policy, now int64) diag.List {
 	l.blocked()
 	for _, dir := range policy.Dirs {
 		before := newEarlier(p.Lists[dir])
+		if dir == policy.In {
+			for _, f := range p.Failsafe {
+				before.add(failsafeRule(f))
+			}
+		}
 		for _, r := range p.Lists[dir] {
 			l.expiry(r)
 			l.covered(r, before)
@@ -153,13 +158,25 @@ func (l *linter) covered(r *policy.Rule, before *earlier) {
 		if lasts && covers(&e.Match, &r.Match, w) {
 			d := l.warn(r, policy.LintNeverMatches, "rule %q never matches: %q decides all that it would", r.ID, e.ID)
 			d.Also(e.At, "%s", e.Text)
-			if e.Action.Verdict == r.Action.Verdict {
+			switch {
+			case e.ID == policy.ByFailsafe:
+				d.WithHint("`failsafe` stands before the rules: remove the rule, or narrow `failsafe`")
+			case e.Action.Verdict == r.Action.Verdict:
 				d.WithHint("remove it, or the earlier rule if that is too wide")
-			} else {
+			default:
 				d.WithHint("put it before the earlier rule, or remove it")
 			}
 			return
 		}
+	}
+}
+
+// failsafeRule is a line of `failsafe` as the rule that it is like.
+func failsafeRule(f policy.Failsafe) *policy.Rule {
+	anyPort := addrset.Set[addrset.U16]{}.Complement()
+	return &policy.Rule{
+		ID: policy.ByFailsafe, At: f.At, Text: "failsafe " + f.Text,
+		Match: policy.Match{What: f.What, From: f.From, To: policy.AnyAddrs(), Sport: anyPort},
 	}
 }
 

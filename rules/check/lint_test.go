@@ -77,6 +77,8 @@ func TestLint(t *testing.T) {
 			"- {allow: http, iface: 'eth*', mark: 0x30, from: any, id: c}\n" +
 			"- {allow: http, mark: 0x10/0x10, from: any, id: d}\n",
 			"6:4 rule \"b\" never matches: \"a\" decides all that it would [never-matches] (4: allow http from any iface [eth*, not eth9] mark 0x10/0x10)\n"},
+		"covered by failsafe": {head + "in:\n- {allow: ssh, from: 10.0.0.0/9, log: true, id: dead}\n- {allow: ssh, from: [10.0.0.0/9, 192.0.2.1], id: alive}\nout:\n- {allow: ssh, to: 10.0.0.0/8}\n",
+			"4:4 rule \"dead\" never matches: \"failsafe\" decides all that it would [never-matches] (2: failsafe ssh)\n"},
 		"no family": {head + "in:\n- {allow: icmpv6, from: 192.0.2.1, id: a}\n- {allow: http, from: 192.0.2.1, to: '2001:db8::1', id: b, ignore: never-matches}\n",
 			"4:4 rule \"a\" never matches: its addresses and protocols share no family [never-matches]\n"},
 		"undecided test": {head + "in:\n- {allow: http, from: 192.0.2.0/24, expires: 2030-01-01}\ntests:\n" +
