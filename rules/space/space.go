@@ -193,10 +193,13 @@ func (s *Space) limitMAC(b *Box, c policy.Choice[policy.MAC]) bool {
 		return true
 	}
 	some := b.sets[MAC].Minus(upTo(1))
-	return b.Limit(MAC, chosen(some, c, func(a policy.MAC) Set {
-		i, _ := slices.BinarySearchFunc(s.macs, a, func(a, b policy.MAC) int { return slices.Compare(a[:], b[:]) })
-		return addrset.One(addrset.U32(i + 2))
-	}))
+	return b.Limit(MAC, chosen(some, c, s.macSet))
+}
+
+// macSet is a MAC address of the space's policies as a set along MAC.
+func (s *Space) macSet(a policy.MAC) Set {
+	i, _ := slices.BinarySearchFunc(s.macs, a, func(a, b policy.MAC) int { return slices.Compare(a[:], b[:]) })
+	return addrset.One(addrset.U32(i + 2))
 }
 
 // limitOwner keeps what a socket of the right user or group sent.
@@ -205,8 +208,11 @@ func limitOwner(b *Box, d Dim, c policy.Choice[policy.Owner]) bool {
 		return true
 	}
 	return b.Limit(Socket, addrset.One(addrset.U32(1))) &&
-		b.Limit(d, chosen(addrset.All[addrset.U32](), c, func(o policy.Owner) Set { return addrset.One(addrset.U32(o.ID)) }))
+		b.Limit(d, chosen(addrset.All[addrset.U32](), c, ownerSet))
 }
+
+// ownerSet is a user or group as a set along UID or GID.
+func ownerSet(o policy.Owner) Set { return addrset.One(addrset.U32(o.ID)) }
 
 // At is the span of time that a moment is in, as a set along Time. The moment is in Unix seconds.
 func (s *Space) At(time int64) Set {
