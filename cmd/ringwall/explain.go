@@ -51,6 +51,8 @@ func (f *front) explainVerb() *cobra.Command {
 				name, opt.Options, args = args[0], here(), args[1:]
 			}
 			opt.Trusted = true
+			asked := opt.Options
+			opt.User, opt.Group = orStandIn(opt.User), orStandIn(opt.Group)
 			p, err := f.explained(name, opt)
 			if err != nil {
 				return err
@@ -58,7 +60,7 @@ func (f *front) explainVerb() *cobra.Command {
 			if name == f.config {
 				p = f.withBans(cmd.Context(), p)
 			}
-			q := policy.NewQuery(p, opt.Options)
+			q := policy.NewQuery(p, asked)
 			if stdin {
 				if len(args) > 0 {
 					return usagef("--stdin takes the packets from the input, not from arguments")
@@ -81,6 +83,22 @@ func (f *front) explainVerb() *cobra.Command {
 	}
 	verb.Flags().BoolVar(&stdin, "stdin", false, "answer for each line of the input, a packet in JSON")
 	return verb
+}
+
+// orStandIn gives names of users that the host lacks numbers of their own, as a load without a host does: explain asks
+// the policy, and it is for apply to refuse them. A nil lookup stays nil.
+func orStandIn(lookup func(string) (uint32, bool)) func(string) (uint32, bool) {
+	if lookup == nil {
+		return nil
+	}
+	standIn := uint32(1 << 31)
+	return func(name string) (uint32, bool) {
+		if id, ok := lookup(name); ok {
+			return id, true
+		}
+		standIn++
+		return standIn, true
+	}
 }
 
 func isDirection(word string) bool {
@@ -185,10 +203,10 @@ func (f *front) explainPackets(p *policy.Policy, packets []policy.Packet) error 
 			if i > 0 {
 				fmt.Fprintln(f.stdout)
 			}
-			f.printExplanation(&packets[i], d, steps)
+			f.printExplanation(words(p, packets[i]), d, steps)
 			continue
 		}
-		a := explanation{Packet: words(packets[i]), Verdict: d.Verdict.String(), Rule: ruleName(d), At: place(d), Passed: []passed{}}
+		a := explanation{Packet: words(p, packets[i]), Verdict: d.Verdict.String(), Rule: ruleName(d), At: place(d), Passed: []passed{}}
 		if d.Rule != nil {
 			a.Text = d.Rule.Text
 		}
@@ -211,9 +229,9 @@ func (f *front) explainPackets(p *policy.Policy, packets []policy.Packet) error 
 }
 
 // words is a packet as explain reads it. Its time is now, or what was asked for, and goes without saying.
-func words(pkt policy.Packet) string {
+func words(p *policy.Policy, pkt policy.Packet) string {
 	pkt.Time = 0
-	return pkt.String()
+	return p.Words(&pkt)
 }
 
 // place is a decision's file:line, empty where nothing is written.
@@ -224,9 +242,9 @@ func place(d policy.Decision) string {
 	return d.At.Short()
 }
 
-func (f *front) printExplanation(pkt *policy.Packet, d policy.Decision, steps []policy.Step) {
+func (f *front) printExplanation(packet string, d policy.Decision, steps []policy.Step) {
 	paint := f.ink(f.stdout)
-	fmt.Fprintf(f.stdout, "%s\n", paint.faint(words(*pkt)))
+	fmt.Fprintf(f.stdout, "%s\n", paint.faint(packet))
 	fmt.Fprintf(f.stdout, "%s by %s\n", paint.bold(paint.verdict(d.Verdict.String())), decider(d))
 	if d.Rule != nil {
 		fmt.Fprintf(f.stdout, "  %s\n", d.Rule.Text)
