@@ -11,21 +11,23 @@ import (
 // Texts is w as a list of items in the words of policies: "tcp/22", "tcp+udp/53", "icmp/echo-request", "gre", "any". It
 // is false where a family has, of what is not ICMP, something else than the other, so that one list can't say it. A
 // family that has nothing counts for nothing. What policies have no word for, such as a range of protocols, gets one
-// of the same kind: "proto/3-5".
+// of the same kind: "proto/3-5". With both families, ICMP of the wrong one, which no host sends, is passed over.
 func (w What) Texts() ([]string, bool) {
 	icmp, icmp6 := wholeProto(ProtoICMP), wholeProto(ProtoICMPv6)
 	own, own6 := w.V4.Intersect(icmp), w.V6.Intersect(icmp6)
-	both := icmp.Union(icmp6)
-	rest, rest6 := w.V4.Minus(both), w.V6.Minus(both)
+	rest, rest6 := w.V4.Minus(icmp), w.V6.Minus(icmp6)
 	switch {
-	case w.V4.IsEmpty() && w.V6.IsEmpty():
+	case w.IsEmpty():
 		return nil, true
 	case w.V4.IsAll() && w.V6.IsAll(), w.V4.IsAll() && w.V6.IsEmpty(), w.V4.IsEmpty() && w.V6.IsAll():
 		return []string{"any"}, true
 	case w.V4.IsEmpty():
 		rest = rest6
-	case !w.V6.IsEmpty() && !rest.Equal(rest6):
-		return nil, false
+	case !w.V6.IsEmpty():
+		rest, rest6 = rest.Minus(icmp6), rest6.Minus(icmp)
+		if !rest.Equal(rest6) {
+			return nil, false
+		}
 	}
 	return slices.Concat(protoTexts(rest), icmpTexts(own, own6)), true
 }
@@ -52,16 +54,16 @@ func protoTexts(s addrset.Set[addrset.U32]) []string {
 			out = append(out, "udp"+p)
 		}
 	}
-	whole := none // the first of a run of whole protocols
+	whole := -1 // the first of a run of whole protocols
 	end := func(last int) {
 		switch {
-		case whole == none:
+		case whole == -1:
 		case whole == last:
 			out = append(out, protoText(uint8(last), false))
 		default:
 			out = append(out, fmt.Sprintf("proto/%d-%d", whole, last))
 		}
-		whole = none
+		whole = -1
 	}
 	for proto := range 256 {
 		of := s.Intersect(wholeProto(uint8(proto)))
@@ -69,7 +71,7 @@ func protoTexts(s addrset.Set[addrset.U32]) []string {
 		switch {
 		case proto == ProtoTCP || proto == ProtoUDP:
 			end(proto - 1)
-		case all && whole == none:
+		case all && whole == -1:
 			whole = proto
 		case all:
 		default:
@@ -82,9 +84,6 @@ func protoTexts(s addrset.Set[addrset.U32]) []string {
 	end(255)
 	return out
 }
-
-// none is no protocol.
-const none = -1
 
 // portsText is what follows the protocol of a range of keys: "/22", "/8000-8010", nothing for all ports.
 func portsText(r addrset.Range[addrset.U32]) string {
@@ -145,7 +144,7 @@ func icmpRange(r addrset.Range[addrset.U32], six bool) (out []string) {
 	lo := r.Lo
 	if lo&0xff != 0 && lo|0xff < r.Hi {
 		add(lo, lo|0xff)
-		lo = lo|0xff + 1
+		lo = lo | 0xff + 1
 	}
 	if r.Hi&0xff != 0xff && lo>>8 != r.Hi>>8 {
 		add(lo, r.Hi&^0xff-1)

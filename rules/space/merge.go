@@ -137,3 +137,16 @@ func united[K addrset.Key[K]](group []merged, set func(*Box) addrset.Set[K]) add
 	}
 	return addrset.Of(rs...)
 }
+
+// Hull is a box that holds all of some boxes of one family, and maybe more.
+func Hull(boxes []Box) Box {
+	group := make([]merged, len(boxes))
+	for i := range boxes {
+		group[i].box = boxes[i]
+	}
+	out := boxes[0]
+	for d := range Dim(dims) {
+		out.unite(d, group)
+	}
+	return out
+}
