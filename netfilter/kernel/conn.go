@@ -259,7 +259,8 @@ func filled(s *ruleset.Set) bool { return s.Dynamic && !s.Packets }
 func (c *Conn) Validate(ctx context.Context, ch *Change) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if ch.Empty() {
+	// To take the table over needs no checking, and is in the way: see adopted.
+	if ch = ch.unadopted(); ch.Empty() {
 		return nil
 	}
 	tx, err := c.encode(ctx, ch)
@@ -270,7 +271,7 @@ func (c *Conn) Validate(ctx context.Context, ch *Change) error {
 	return tx.refused(c.write.transact(ctx, tx.batch))
 }
 
-// Commit carries a change out in one transaction, all or nothing. Where someone changed any table since the change was planned
+// Commit carries a change out in one transaction, all or nothing; the table of a past owner is taken over before it. Where someone changed any table since the change was planned
 // the error is ErrStale, nothing has happened, and the caller plans anew; after three in a row the next attempt goes unguarded
 // where this Conn owns the table, which nobody else can change then.
 func (c *Conn) Commit(ctx context.Context, ch *Change) error {
@@ -283,6 +284,15 @@ func (c *Conn) commit(ctx context.Context, ch *Change) error {
 	if ch.Empty() {
 		return nil
 	}
+	ch, err := c.adopted(ctx, ch)
+	if err != nil {
+		return err
+	}
+	return c.send(ctx, ch)
+}
+
+// send has the kernel carry a change out as one transaction.
+func (c *Conn) send(ctx context.Context, ch *Change) error {
 	tx, err := c.encode(ctx, ch)
 	if err == nil {
 		tx.finish(true)
@@ -311,9 +321,7 @@ func (c *Conn) remember(ctx context.Context, ch *Change, tx *transaction) {
 	}
 	gen := tx.generation
 	if gen != 0 {
-		if gen++; gen == 0 {
-			gen++ // as the kernel does
-		}
+		gen = nextGeneration(gen)
 	}
 	// The change is done: what cannot be found out now is found out when it is needed.
 	t, err := c.read.table(ctx)

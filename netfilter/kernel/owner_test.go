@@ -91,6 +91,35 @@ func TestAdoptAndChange(t *testing.T) {
 		t.Errorf("after the commit: %+v", o)
 	}
 	holds(t, c, small("in.ssh", "in.web"))
+	if c.known == nil || c.known.Generation != generation(t, c) {
+		t.Error("the table after the commit is not known")
+	}
+}
+
+// TestAdoptAndHook adds and removes base chains in the table of a past owner, which the kernel refuses within the
+// transaction that adopts it.
+func TestAdoptAndHook(t *testing.T) {
+	nstest.Enter(t)
+	hooked := small("in.ssh")
+	hooked.Chains = append(hooked.Chains, &ruleset.Chain{Name: "raw-in", Hook: &ruleset.Hook{Point: ruleset.Prerouting, Priority: -300}})
+	for _, want := range []*ruleset.Ruleset{small("in.ssh"), hooked, small("in.web")} {
+		c := dial(t, Options{})
+		ch, err := c.Plan(ctx, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Validate(ctx, ch); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Commit(ctx, ch); err != nil {
+			t.Fatal(err)
+		}
+		holds(t, c, want)
+		if o := observe(t, c); o.Owned != c.Features().Persist {
+			t.Errorf("observed %+v", o)
+		}
+		c.Close()
+	}
 }
 
 func TestUnownedTableIsReplaced(t *testing.T) {
