@@ -7,6 +7,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/netfilter/kernel"
 )
 
 var _ control.Service = (*daemon)(nil)
@@ -53,13 +54,13 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	note := func(text string) { s.Notes = append(s.Notes, text) }
 	if run.Candidate != nil {
 		s.Policy, s.Digest, s.Rules = run.Entry, run.Digest, run.Rules()
-		intact, err := d.enf.Intact(ctx)
-		s.Enforced = intact
-		switch {
-		case err != nil:
-			note("the kernel can't be asked: " + err.Error())
-		case !intact:
-			note("someone changed the table, and it is not yet put back")
+		switch err := d.enf.Intact(ctx); {
+		case err == nil:
+			s.Enforced = true
+		case errors.Is(err, enforce.ErrChanged), errors.Is(err, kernel.ErrNoTable):
+			note("someone changed the table, and it is not yet put back: " + err.Error())
+		default:
+			note(err.Error())
 		}
 		if bans, err := d.enf.Bans(ctx, ""); err == nil {
 			s.Bans = len(bans)

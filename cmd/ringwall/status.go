@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/netfilter/kernel"
 	"ringwall/rules/diag"
 	"ringwall/rules/source"
 )
@@ -68,13 +70,13 @@ func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.St
 		return s, nil
 	}
 	s.Policy, s.Digest, s.Source, s.Applied, s.Rules = run.Entry, run.Digest, run.Source, run.Applied, run.Rules()
-	intact, err := e.Intact(ctx)
-	s.Enforced = intact
+	err := e.Intact(ctx)
+	s.Enforced = err == nil
 	switch {
+	case errors.Is(err, enforce.ErrChanged), errors.Is(err, kernel.ErrNoTable):
+		s.Notes = append(s.Notes, err.Error()+": 'ringwall apply' puts it right")
 	case err != nil:
-		s.Notes = append(s.Notes, "the kernel can't be asked: "+err.Error())
-	case !intact:
-		s.Notes = append(s.Notes, "the kernel's table is not this policy's: 'ringwall apply' puts it there")
+		s.Notes = append(s.Notes, err.Error())
 	}
 	if bans, err := e.Bans(ctx, ""); err == nil {
 		s.Bans = len(bans)

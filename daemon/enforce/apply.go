@@ -102,26 +102,39 @@ func (e *Enforcer) Repair(ctx context.Context) (string, error) {
 	return r.Kernel, e.placeBans(ctx, r.made)
 }
 
-// Intact tells whether the kernel's table is that of the running policy; false with an error where it can't be told.
-func (e *Enforcer) Intact(ctx context.Context) (bool, error) {
+// ErrChanged tells that the kernel's table is not that of the running policy.
+var ErrChanged = errors.New("the kernel's table is not this policy's")
+
+// Intact is nil where the kernel's table is that of the running policy. The error else says why not, or why it can't be
+// told: ErrNothingKnown, ErrChanged, kernel.ErrNoTable, or the kernel's refusal to answer.
+func (e *Enforcer) Intact(ctx context.Context) error {
 	switch {
-	case e.conn == nil:
-		return false, e.refusal
 	case e.running.Candidate == nil:
-		return false, nil
+		return ErrNothingKnown
+	case e.conn == nil:
+		return unanswered(e.refusal)
 	case e.running.rules == nil:
 		want, err := e.compile(e.running.Candidate)
 		if err != nil {
-			return false, err
+			return err
 		}
 		e.running.rules = want
 	}
 	change, err := e.conn.Plan(ctx, e.running.rules)
 	if err != nil {
-		return false, err
+		return unanswered(err)
 	}
-	return !touches(change), nil
+	if !touches(change) {
+		return nil
+	}
+	if _, err := e.conn.Counters(ctx); errors.Is(err, kernel.ErrNoTable) {
+		return fmt.Errorf("nothing is enforced, the host is open: %w", err)
+	}
+	return ErrChanged
 }
+
+// unanswered says of an error that for its sake the kernel's state is not known.
+func unanswered(err error) error { return fmt.Errorf("the kernel can't be asked: %w", err) }
 
 // TakeDown removes the table: nothing is judged any more, until the next Apply. The stored policy stays, so that a
 // reboot brings it back.

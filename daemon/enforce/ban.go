@@ -182,12 +182,8 @@ const DefaultSet = "banned"
 
 // ready sees to it that the sets of the running policy are in the kernel.
 func (e *Enforcer) ready(ctx context.Context) error {
-	intact, err := e.Intact(ctx)
-	if err != nil {
-		return err
-	}
-	if !intact {
-		return fmt.Errorf("%s is not what the kernel enforces at the moment: apply it first", e.running.Entry)
+	if err := e.Intact(ctx); err != nil {
+		return fmt.Errorf("%s must be applied first: %w", e.running.Entry, err)
 	}
 	return e.placeBans(ctx, false)
 }

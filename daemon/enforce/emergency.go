@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -31,4 +32,17 @@ func (e *Enforcer) emergency() (*Candidate, error) {
 		e.opt.Log.Error("the stored emergency policy can't be used", "error", err)
 	}
 	return nil, err
+}
+
+// recallEmergency takes the emergency policy for what is enforced if its table stands: it is never stored as the last
+// good one.
+func (e *Enforcer) recallEmergency(ctx context.Context) {
+	c, err := e.emergency()
+	if err != nil || e.conn == nil {
+		return
+	}
+	e.running, e.stored = Running{Candidate: c, Source: Emergency}, true
+	if e.Intact(ctx) != nil {
+		e.running, e.stored = Running{}, false
+	}
 }

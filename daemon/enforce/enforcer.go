@@ -82,7 +82,7 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
-	e.recall()
+	e.recall(ctx)
 	return e, nil
 }
 
@@ -138,15 +138,17 @@ func (e *Enforcer) Features() (f kernel.Features, ok bool) {
 	return e.conn.Features(), true
 }
 
-// recall reads the state directory. Nothing there is needed to go on: what can't be read is logged, and is as if it
-// had never been.
-func (e *Enforcer) recall() {
+// recall finds out what is enforced, from the state directory and the kernel. Nothing there is needed to go on: what
+// can't be read is logged, and is as if it had never been.
+func (e *Enforcer) recall(ctx context.Context) {
 	last, err := e.lastGood()
-	switch {
-	case err == nil:
+	if err == nil {
 		e.running, e.stored = last, true
-	case !errors.Is(err, fs.ErrNotExist):
-		e.opt.Log.Warn("the last good policy can't be used", "error", err)
+	} else {
+		if !errors.Is(err, fs.ErrNotExist) {
+			e.opt.Log.Warn("the last good policy can't be used", "error", err)
+		}
+		e.recallEmergency(ctx)
 	}
 	if e.bans, err = e.dir.Bans(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.opt.Log.Warn("the stored bans can't be used", "error", err)

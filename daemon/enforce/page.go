@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -65,17 +66,17 @@ func (e *Enforcer) Show(ctx context.Context) (*Page, error) {
 	}
 	p := e.running.Policy
 	page := &Page{Policy: e.running.Entry, Source: e.running.Source, Digest: e.running.Digest}
-	intact, err := e.Intact(ctx)
-	page.Enforced = intact
-	counters := map[string]ruleset.Counter{}
-	if err == nil {
-		counters, err = e.conn.Counters(ctx)
+	err := e.Intact(ctx)
+	page.Enforced = err == nil
+	var counters map[string]ruleset.Counter
+	if err == nil || errors.Is(err, ErrChanged) {
+		var unread error
+		if counters, unread = e.conn.Counters(ctx); unread != nil {
+			err = unanswered(unread)
+		}
 	}
-	switch {
-	case err != nil:
-		page.Note = "the kernel can't be asked: " + err.Error()
-	case !intact:
-		page.Note = "the kernel's table is not this policy's: apply it"
+	if err != nil {
+		page.Note = err.Error()
 	}
 	d := drawing{p: p, counters: counters}
 	page.Sections = []Section{d.block(), d.failsafe(), d.base()}
