@@ -54,10 +54,10 @@ func TestOtherTablesDNAT(t *testing.T) {
 			}
 			pkt := policy.Packet{Dir: policy.In, Src: netip.MustParseAddr("192.0.2.5"), Dst: netip.MustParseAddr(tt.dst), IIf: "eth0",
 				Proto: policy.ProtoTCP, Sport: 40000, Dport: 8443}
-			var label map[uint8]bool
+			var label ruleset.Bits
 			if tt.reply {
 				pkt.State, pkt.Src = policy.Established, netip.MustParseAddr(container)
-				label = map[uint8]bool{labelBit: true}
+				label.Set(labelBit)
 			}
 			after := pkt
 			after.Dst, after.Dport = netip.MustParseAddr(tt.to), 443
@@ -101,7 +101,7 @@ func TestNothingEntersUnjudged(t *testing.T) {
 				}
 				pkt := policy.Packet{State: state, Src: netip.MustParseAddr("192.0.2.5"), Dst: netip.MustParseAddr("203.0.113.9"), IIf: "eth0",
 					Proto: policy.ProtoTCP, Dport: port}
-				got := m.Walk(nil,
+				got := m.Walk(ruleset.Bits{},
 					ruleset.Stage{Hook: ruleset.Prerouting, Pkt: &pkt, DaddrType: ruleset.TypeUnicast},
 					ruleset.Stage{Hook: ruleset.Input, Pkt: &pkt, DaddrType: ruleset.TypeUnicast})
 				if got.Verdict != want {

@@ -133,7 +133,7 @@ func TestEveryExprIsRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := m.Walk(nil, Stage{Hook: Input, Pkt: &pkt})
+		got := m.Walk(Bits{}, Stage{Hook: Input, Pkt: &pkt})
 		want := policy.Allow // the policy of the chain
 		if _, is := e.(Reject); is {
 			want = policy.Reject

@@ -11,13 +11,16 @@ import (
 	"ringwall/rules/policy"
 )
 
-// Machine runs a rule set in Go as the kernel would. Limits, of rates and of connections, are taken as not exceeded.
+// Machine runs a rule set in Go as the kernel would. Limits, of rates and of connections, are taken as not exceeded. It may be
+// shared between goroutines.
 type Machine struct {
 	hooks    [Postrouting + 1][]*Chain // base chains by priority
 	chains   map[string]*Chain
 	sets     map[string]*Set
 	limits   map[string]Rate
 	contents map[string]addrset.Addrs
+	indexes  map[*Chain]*index // of long chains; nil where every rule is tried
+	exceeded bool
 }
 
 // NewMachine makes a Machine of a rule set. Contents is what dynamic sets hold, by the sets' names in the kernel; of each the
@@ -47,16 +50,43 @@ func NewMachine(r *Ruleset, contents map[string]addrset.Addrs) (*Machine, error)
 	return m, nil
 }
 
+// Exceeded is the machine with every limit, of rates and of connections, taken as exceeded.
+func (m *Machine) Exceeded() *Machine {
+	n := *m
+	n.exceeded = true
+	return &n
+}
+
+// With is the machine with other contents of its dynamic sets.
+func (m *Machine) With(contents map[string]addrset.Addrs) *Machine {
+	n := *m
+	n.contents = contents
+	return &n
+}
+
 // Outcome is what became of a packet.
 type Outcome struct {
 	Verdict policy.Verdict
+	// Answer is what a packet that was rejected is told.
+	Answer RejectWith
 	// Path is the chains that the packet came through, in order: each base chain, and after it those that it went to.
 	Path []string
 	// Counters is the counters that counted it, in order.
 	Counters []string
-	// Label is the bits of the connection's label that are set afterwards.
-	Label map[uint8]bool
+	// Logged is the prefixes it was logged with, in order.
+	Logged []string
+	// Label is the connection's label afterwards.
+	Label Bits
 }
+
+// Bits is a connection's label.
+type Bits [2]uint64
+
+// Has tells whether a bit is set.
+func (b Bits) Has(bit uint8) bool { return b[bit/64%2]>>(bit%64)&1 == 1 }
+
+// Set sets a bit.
+func (b *Bits) Set(bit uint8) { b[bit/64%2] |= 1 << (bit % 64) }
 
 // Stage is a packet at a hook.
 type Stage struct {
@@ -73,21 +103,19 @@ type Stage struct {
 func (m *Machine) Eval(pkt *policy.Packet) Outcome {
 	switch pkt.Dir {
 	case policy.In:
-		return m.Walk(nil, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeLocal}, Stage{Hook: Input, Pkt: pkt, DaddrType: TypeLocal})
+		return m.Walk(Bits{}, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeLocal}, Stage{Hook: Input, Pkt: pkt, DaddrType: TypeLocal})
 	case policy.Out:
-		return m.Walk(nil, Stage{Hook: Output, Pkt: pkt, DaddrType: TypeUnicast})
+		return m.Walk(Bits{}, Stage{Hook: Output, Pkt: pkt, DaddrType: TypeUnicast})
 	}
-	return m.Walk(nil, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeUnicast}, Stage{Hook: ForwardHook, Pkt: pkt, DaddrType: TypeUnicast})
+	return m.Walk(Bits{}, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeUnicast}, Stage{Hook: ForwardHook, Pkt: pkt, DaddrType: TypeUnicast})
 }
 
 // Walk sends a packet through hooks, one after the other, until one of them drops or rejects it. Label is the connection's
-// before, and is not changed.
-func (m *Machine) Walk(label map[uint8]bool, stages ...Stage) Outcome {
+// before.
+func (m *Machine) Walk(label Bits, stages ...Stage) Outcome {
 	w := walk{Machine: m}
-	w.out.Label = make(map[uint8]bool)
-	for bit, set := range label {
-		w.out.Label[bit] = set
-	}
+	w.out.Label = label
+	w.out.Path, w.out.Counters = make([]string, 0, 8), make([]string, 0, 2)
 	for _, s := range stages {
 		for _, base := range m.hooks[s.Hook] {
 			w.Stage, w.priority = s, base.Hook.Priority
@@ -106,6 +134,7 @@ type walk struct {
 	Stage
 	priority int32
 	out      Outcome
+	found    []int32 // by the indexes of the chains that it is in
 }
 
 // ending is how a rule ends.
@@ -121,28 +150,55 @@ const (
 	leaves // by goto
 )
 
-// frame is where a jump comes back to.
+// frame is how far a packet is in a chain.
 type frame struct {
 	chain *Chain
 	next  int
+	// tries is the rules to try, where the chain has an index; next is a place in it then.
+	tries   []int32
+	indexed bool
+}
+
+// enter is the beginning of a chain.
+func (w *walk) enter(c *Chain) frame {
+	f := frame{chain: c}
+	if i := w.indexes[c]; i != nil {
+		from := len(w.found)
+		w.found = i.find(w.found, w)
+		f.tries, f.indexed = w.found[from:], true
+	}
+	return f
+}
+
+// rule is the next rule, nil at the chain's end.
+func (f *frame) rule() *Rule {
+	i := f.next
+	f.next++
+	switch {
+	case f.indexed && i < len(f.tries):
+		return f.chain.Rules[f.tries[i]]
+	case !f.indexed && i < len(f.chain.Rules):
+		return f.chain.Rules[i]
+	}
+	return nil
 }
 
 // base runs a base chain. Accept ends this chain alone, drop and reject end everything.
 func (w *walk) base(c *Chain) policy.Verdict {
 	w.out.Path = append(w.out.Path, c.Name)
-	policyOf := c.Hook
+	w.found = w.found[:0]
 	var stack []frame
-	for next := 0; ; {
-		if next == len(c.Rules) {
+	at := w.enter(c)
+	for {
+		r := at.rule()
+		if r == nil {
 			if len(stack) == 0 {
 				break
 			}
-			top := stack[len(stack)-1]
-			stack, c, next = stack[:len(stack)-1], top.chain, top.next
+			at, stack = stack[len(stack)-1], stack[:len(stack)-1]
 			continue
 		}
-		how, to := w.rule(c.Rules[next])
-		next++
+		how, to := w.rule(r)
 		switch how {
 		case accepts:
 			return policy.Allow
@@ -151,16 +207,16 @@ func (w *walk) base(c *Chain) policy.Verdict {
 		case rejects:
 			return policy.Reject
 		case returns:
-			next = len(c.Rules)
+			at = frame{chain: &Chain{}}
 		case jumps:
-			stack = append(stack, frame{c, next})
+			stack = append(stack, at)
 			fallthrough
 		case leaves:
-			c, next = w.chains[to], 0
+			at = w.enter(w.chains[to])
 			w.out.Path = append(w.out.Path, to)
 		}
 	}
-	if policyOf.Drop {
+	if c.Hook.Drop {
 		return policy.Deny
 	}
 	return policy.Allow
@@ -206,24 +262,26 @@ func (w *walk) expr(e Expr) (how ending, to string, ok bool) {
 		w.out.Counters = append(w.out.Counters, e.Counter)
 		return goesOn, "", true
 	case LimitRef:
-		return goesOn, "", !w.limits[e.Limit].Over
+		return goesOn, "", w.limits[e.Limit].Over == w.exceeded
 	case Limit:
-		return goesOn, "", !e.Rate.Over
+		return goesOn, "", e.Rate.Over == w.exceeded
 	case ConnLimit:
-		return goesOn, "", false
+		return goesOn, "", w.exceeded
 	case Meter:
 		_, ok := w.load(e.Field)
-		return goesOn, "", ok && e.Rate != nil && !e.Rate.Over
+		return goesOn, "", ok && (e.Conns != nil || e.Rate.Over) == w.exceeded
 	case Log:
+		w.out.Logged = append(w.out.Logged, e.Prefix)
 		return goesOn, "", true
 	case SetLabel:
 		if w.tracked() {
-			w.out.Label[e.Bit] = true
+			w.out.Label.Set(e.Bit)
 		}
 		return goesOn, "", true
 	case Label:
-		return goesOn, "", w.tracked() && w.out.Label[e.Bit] != e.Not
+		return goesOn, "", w.tracked() && w.out.Label.Has(e.Bit) != e.Not
 	case Reject:
+		w.out.Answer = e.With
 		return rejects, "", false
 	case Verdict:
 		return ended(e)

@@ -76,7 +76,7 @@ func TestVerdictsOfChains(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			pkt := policy.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2")}
-			if got := chains(t, tt.chains).Walk(nil, Stage{Hook: Input, Pkt: &pkt}).String(); got != tt.want {
+			if got := chains(t, tt.chains).Walk(Bits{}, Stage{Hook: Input, Pkt: &pkt}).String(); got != tt.want {
 				t.Errorf("got %s, want %s", got, tt.want)
 			}
 		})
@@ -108,11 +108,12 @@ func TestLabelStaysWithTheConnection(t *testing.T) {
 		policy.New: policy.Allow, policy.Established: policy.Allow, policy.Untracked: policy.Deny, policy.Invalid: policy.Deny,
 	} {
 		pkt := policy.Packet{State: state, Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2")}
-		if got := m.Eval(&pkt); got.Verdict != want || got.Label[9] != (want == policy.Allow) {
+		if got := m.Eval(&pkt); got.Verdict != want || got.Label.Has(9) != (want == policy.Allow) {
 			t.Errorf("%s: %s, label %v", state, got, got.Label)
 		}
-		before := map[uint8]bool{9: true}
-		if got := m.Walk(before, Stage{Hook: Input, Pkt: &pkt}); got.Verdict != want || len(before) != 1 {
+		var before Bits
+		before.Set(9)
+		if got := m.Walk(before, Stage{Hook: Input, Pkt: &pkt}); got.Verdict != want {
 			t.Errorf("%s with the label from before: %s", state, got)
 		}
 	}
@@ -135,7 +136,7 @@ func TestConntrackComesAfterRaw(t *testing.T) {
 		t.Fatal(err)
 	}
 	pkt := policy.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.2")}
-	if got := m.Walk(nil, Stage{Hook: Input, Pkt: &pkt}).Counters; len(got) != 1 {
+	if got := m.Walk(Bits{}, Stage{Hook: Input, Pkt: &pkt}).Counters; len(got) != 1 {
 		t.Errorf("counted %d times, want once", len(got))
 	}
 }
