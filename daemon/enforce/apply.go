@@ -69,9 +69,9 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	if err := e.commit(ctx, want, r); err != nil {
 		return r, err
 	}
-	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from
+	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from && r.Kernel == ""
 	at := e.running.Applied
-	if !same || r.Kernel != "" {
+	if !same {
 		at = e.opt.Now()
 	}
 	e.stored = e.stored && same || from != Files && from != Socket
