@@ -8,41 +8,34 @@ import (
 	"ringwall/rules/addrset"
 	"ringwall/rules/diag"
 	"ringwall/rules/policy"
+	"ringwall/rules/space"
 )
 
 // soon is how long before its day a rule that expires is reported, in seconds.
 const soon = 14 * 86400
 
-// Lint finds what a valid policy probably should not have. All findings are warnings, with the codes of package
-// policy; what a rule ignores is left out. Now is in Unix seconds; 0 leaves out what depends on it. Load finds the
-// lints that need a policy's text.
+// Lint finds what a valid policy probably should not have. The findings are warnings, with the codes of package
+// policy, and remarks on what could not be decided; what a rule ignores is left out. Now is in Unix seconds; 0 leaves
+// out what depends on it. Load finds the lints that need a policy's text, LintHost those that need a host.
 func Lint(p *policy.Policy, now int64) diag.List {
 	l := &linter{Policy: p, now: now}
 	l.unused()
-	l.lockedOut()
 	l.defaults()
 	l.blocked()
+	l.analyse()
+	l.lockedOut()
 	for _, dir := range policy.Dirs {
-		before := newEarlier(p.Lists[dir])
-		if dir == policy.In {
-			for _, f := range p.Failsafe {
-				before.add(failsafeRule(f))
-			}
-		}
 		for _, r := range p.Lists[dir] {
 			l.expiry(r)
-			l.covered(r, before)
+			l.familyless(r)
 			l.sourcePort(r)
-			before.add(r)
 		}
 	}
 	for _, r := range p.Lists[policy.In] {
 		l.adminPorts(r)
 		l.oneFamily(r)
 	}
-	for _, t := range p.Tests {
-		l.undecided(t)
-	}
+	l.undecidedTests()
 	l.diags.Sort()
 	return l.diags
 }
@@ -52,6 +45,7 @@ type linter struct {
 	*policy.Policy
 	now   int64
 	diags diag.List
+	dead  map[*policy.Rule]bool // rules that never decide
 }
 
 // warn reports something about a rule, nil where the rule ignores it.
@@ -89,7 +83,7 @@ func (l *linter) lockedOut() {
 	ssh := policy.Key(policy.ProtoTCP, 22)
 	for _, r := range l.Lists[policy.In] {
 		w := reach(&r.Match)
-		if r.Action.Verdict == policy.Allow && (w.V4.Contains(ssh) || w.V6.Contains(ssh)) {
+		if r.Action.Verdict == policy.Allow && !l.dead[r] && (w.V4.Contains(ssh) || w.V6.Contains(ssh)) {
 			return
 		}
 	}
@@ -144,39 +138,10 @@ func (l *linter) expiry(r *policy.Rule) {
 	}
 }
 
-// covered reports a rule that one earlier rule leaves nothing to.
-func (l *linter) covered(r *policy.Rule, before *earlier) {
-	w := reach(&r.Match)
-	if w.IsEmpty() {
-		if !r.Match.From.IsEmpty() && !r.Match.To.IsEmpty() && !r.Match.Sport.IsEmpty() {
-			l.warn(r, policy.LintNeverMatches, "rule %q never matches: its addresses and protocols share no family", r.ID)
-		}
-		return
-	}
-	for _, e := range before.candidates(w) {
-		lasts := e.Expires == 0 || r.Expires != 0 && r.Expires <= e.Expires
-		if lasts && covers(&e.Match, &r.Match, w) {
-			d := l.warn(r, policy.LintNeverMatches, "rule %q never matches: %q decides all that it would", r.ID, e.ID)
-			d.Also(e.At, "%s", e.Text)
-			switch {
-			case e.ID == policy.ByFailsafe:
-				d.WithHint("`failsafe` stands before the rules: remove the rule, or narrow `failsafe`")
-			case e.Action.Verdict == r.Action.Verdict:
-				d.WithHint("remove it, or the earlier rule if that is too wide")
-			default:
-				d.WithHint("put it before the earlier rule, or remove it")
-			}
-			return
-		}
-	}
-}
-
-// failsafeRule is a line of `failsafe` as the rule that it is like.
-func failsafeRule(f policy.Failsafe) *policy.Rule {
-	anyPort := addrset.Set[addrset.U16]{}.Complement()
-	return &policy.Rule{
-		ID: policy.ByFailsafe, At: f.At, Text: "failsafe " + f.Text,
-		Match: policy.Match{What: f.What, From: f.From, To: policy.AnyAddrs(), Sport: anyPort},
+// familyless reports a rule that can't match, whatever stands before it.
+func (l *linter) familyless(r *policy.Rule) {
+	if reach(&r.Match).IsEmpty() && !r.Match.From.IsEmpty() && !r.Match.To.IsEmpty() && !r.Match.Sport.IsEmpty() {
+		l.warn(r, policy.LintNeverMatches, "rule %q never matches: its addresses and protocols share no family", r.ID)
 	}
 }
 
@@ -241,12 +206,12 @@ func (l *linter) oneFamily(r *policy.Rule) {
 	case from.V4.IsAll() && from.V6.IsEmpty():
 		if !l.considered(r, func(o *policy.Rule) bool { return reach(&o.Match).V6.Overlaps(r.Match.What.V4) }) {
 			l.warn(r, policy.LintOneFamily, "rule %q opens to all of IPv4 what no rule opens in IPv6", r.ID).
-				WithHint("add `::/0`, or a `deny` from there if it is meant")
+				WithHint("add `::/0`, or write `ignore: [one-family]` if it is meant")
 		}
 	case from.V6.IsAll() && from.V4.IsEmpty():
 		if !l.considered(r, func(o *policy.Rule) bool { return reach(&o.Match).V4.Overlaps(r.Match.What.V6) }) {
 			l.warn(r, policy.LintOneFamily, "rule %q opens to all of IPv6 what no rule opens in IPv4", r.ID).
-				WithHint("add `0.0.0.0/0`, or a `deny` from there if it is meant")
+				WithHint("add `0.0.0.0/0`, or write `ignore: [one-family]` if it is meant")
 		}
 	}
 }
@@ -261,26 +226,30 @@ func (l *linter) considered(r *policy.Rule, touches func(*policy.Rule) bool) boo
 	return slices.ContainsFunc(l.Lists[r.List], func(o *policy.Rule) bool { return o != r && touches(o) })
 }
 
-// undecided reports a test that no rule can decide and that does not say so.
-func (l *linter) undecided(t *policy.Test) {
-	if t.By != "" || t.List == policy.Forward && !l.Transit {
+// undecidedTests reports tests that no rule can decide and that do not say so.
+func (l *linter) undecidedTests() {
+	asks := func(t *policy.Test) bool { return t.By == "" && (t.List != policy.Forward || l.Transit) }
+	if !slices.ContainsFunc(l.Tests, asks) {
 		return
 	}
-	for _, r := range l.Lists[t.List] {
-		if (r.Expires == 0 || t.Time < r.Expires) && overlaps(&r.Match, &t.Match, t.Given) {
-			return
+	s, err := space.New(l.Policy)
+	if err != nil {
+		return // said of the proofs
+	}
+	pr := prover{space: s, policy: l.Policy}
+	for _, t := range l.Tests {
+		if asks(t) && pr.leftToDefault(t) {
+			l.diags.Warnf(t.At, policy.LintUndecidedTest, "no rule decides this test").
+				WithHint("write `by: default` if it is meant")
 		}
 	}
-	if t.List == policy.In {
-		for _, f := range l.Failsafe {
-			if f.What.V4.Overlaps(t.What.V4) && meet(f.From, t.Match.From, t.Given) || f.What.V6.Overlaps(t.What.V6) && meet(f.From, t.Match.From, t.Given) {
-				return
-			}
-		}
-	}
-	if peer := map[bool]policy.Addrs{true: t.Match.To, false: t.Match.From}[t.List == policy.Out]; meet(l.Block, peer, t.Given) {
-		return
-	}
-	l.diags.Warnf(t.At, policy.LintUndecidedTest, "no rule decides this test").
-		WithHint("write `by: default` if it is meant")
+}
+
+// leftToDefault tells whether a test describes packets, and the default decides all of them.
+func (pr *prover) leftToDefault(t *policy.Test) bool {
+	entries, err := pr.entries(t.List, t.Given)
+	boxes := pr.described(t)
+	return err == nil && len(boxes) > 0 && !slices.ContainsFunc(entries, func(e space.Entry) bool {
+		return e.Decision.By != policy.ByDefault && !(t.Any && isProtocol(e.Decision.By)) && touches(e.Boxes, boxes)
+	})
 }

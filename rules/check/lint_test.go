@@ -44,7 +44,7 @@ func TestLint(t *testing.T) {
 		"used in a test": {head + "sets: {a: 10.0.0.1}\ntests: [{in: tcp/1, from: a, expect: deny, by: default}]\n", ""},
 		"no ssh":         {"version: 1\nin:\n- {allow: http}\n", "1:1 there is no `failsafe`, and no rule admits SSH [no-ssh]\n"},
 		"ssh by a rule":  {"version: 1\nin:\n- {allow: tcp/20-30, from: 10.0.0.1}\n", ""},
-		"ssh denied":     {"version: 1\nin:\n- {deny: ssh}\n", "1:1 there is no `failsafe`, and no rule admits SSH [no-ssh]\n"},
+		"ssh denied":     {"version: 1\nin:\n- {deny: ssh, log: true}\n", "1:1 there is no `failsafe`, and no rule admits SSH [no-ssh]\n"},
 		"defaults": {head + "defaults: {in: allow, out: deny, forward: allow}\n",
 			"3:16 what no rule matches may come in [default-allow]\n3:43 what no rule matches may pass through [default-allow]\n"},
 		"blocks own": {head + "sets: {d: {dynamic: true}}\nblock: [172.16.0.0/12, 192.0.2.0/24, 127.0.0.1, d]\n",
@@ -53,13 +53,13 @@ func TestLint(t *testing.T) {
 		"expired": {head + "in:\n- {allow: http, id: a, expires: 2026-06-15}\n- {allow: https, id: b, expires: 2026-06-29}\n- {allow: smtp, id: c, expires: 2026-06-30}\n" +
 			"- {allow: smtps, expires: 2026-06-15, ignore: [expired]}\n",
 			"4:4 rule \"a\" expired on 2026-06-15 [expired]\n5:4 rule \"b\" expires on 2026-06-29 [expires-soon]\n"},
-		"deny expires": {head + "in:\n- {deny: http, id: a, expires: 2030-01-01}\n- {reject: https, id: b, expires: 2030-01-01, ignore: deny-expires}\n",
+		"deny expires": {head + "in:\n- {reject: http, id: a, expires: 2030-01-01}\n- {reject: https, id: b, expires: 2030-01-01, ignore: deny-expires}\n",
 			"4:4 rule \"a\" refuses until 2030-01-01, and then no longer [deny-expires]\n"},
 		"admin ports": {head + "in:\n- {allow: [postgres, ssh, http], id: a}\n- {allow: redis, from: any}\n- {allow: rdp, iface: lan0}\n- {allow: tcp/2000-3999, id: b}\n- {allow: vnc, ignore: open-admin-port}\n",
 			"4:4 rule \"a\" admits postgres, ssh from anywhere [open-admin-port]\n7:4 rule \"b\" admits docker, etcd, iscsi, more from anywhere [open-admin-port]\n"},
-		"source port": {head + "in:\n- {allow: udp, from: 192.0.2.1, sport: 53, id: a}\n- {allow: udp/123, sport: 123}\nout:\n- {allow: udp, sport: 53}\n",
+		"source port": {head + "in:\n- {allow: udp, from: 192.0.2.1, sport: 53, id: a}\n- {allow: udp/123, sport: 123}\nout:\n- {allow: udp, sport: 53, log: true}\n",
 			"4:4 rule \"a\" opens many ports to anything that sends from a port of its choice [source-port]\n"},
-		"one family": {head + "in:\n- {allow: http, from: 0.0.0.0/0, id: a}\n- {allow: smtp, from: '::/0', id: b}\n- {allow: https, from: 0.0.0.0/0}\n- {deny: https, from: '::/0'}\n- {allow: icmp/echo-request, from: 0.0.0.0/0}\n",
+		"one family": {head + "in:\n- {allow: http, from: 0.0.0.0/0, id: a}\n- {allow: smtp, from: '::/0', id: b}\n- {allow: https, from: 0.0.0.0/0}\n- {deny: https, from: '::/0', log: true}\n- {allow: icmp/echo-request, from: 0.0.0.0/0}\n",
 			"4:4 rule \"a\" opens to all of IPv4 what no rule opens in IPv6 [one-family]\n5:4 rule \"b\" opens to all of IPv6 what no rule opens in IPv4 [one-family]\n"},
 		"covered": {head + "sets: {d: {dynamic: true}}\nin:\n" +
 			"- {allow: [http, https], from: [192.0.2.0/24, 198.51.100.0/24], id: wide}\n" +
@@ -67,17 +67,19 @@ func TestLint(t *testing.T) {
 			"- {allow: http, from: 192.0.2.0/23, id: wider}\n" +
 			"- {allow: http, from: [d, 203.0.113.1], id: ban}\n" +
 			"- {allow: http, from: d, iface: eth0, id: narrow}\n",
-			"6:4 rule \"late\" never matches: \"wide\" decides all that it would [never-matches] (5: allow [http, https] from [192.0.2.0/24, 198.51.100.0/24])\n" +
-				"9:4 rule \"narrow\" never matches: \"ban\" decides all that it would [never-matches] (8: allow http from [d, 203.0.113.1])\n"},
-		"covered until": {head + "in:\n- {allow: http, from: any, expires: 2030-01-01}\n- {allow: http, from: any, id: later}\n- {allow: http, from: 192.0.2.1, id: gone}\n", "6:4 rule \"gone\" never matches: \"later\" decides all that it would [never-matches] (5: allow http from any)\n"},
+			"5:4 rule \"wide\" admits all that \"late\" would refuse [defeats-deny] (6: deny http from 192.0.2.7)\n" +
+				"6:4 rule \"late\" never matches: \"wide\" decides all that it would [never-matches] (5: allow [http, https] from [192.0.2.0/24, 198.51.100.0/24])\n" +
+				"9:4 rule \"narrow\" never matches: \"ban\" decides all that it would (seen while \"d\" holds 203.0.113.1) [never-matches] (8: allow http from [d, 203.0.113.1])\n"},
+		"covered until": {head + "in:\n- {allow: http, from: any, expires: 2030-01-01, log: true}\n- {allow: http, from: any, id: later}\n- {allow: http, from: 192.0.2.1, id: gone}\n", "6:4 rule \"gone\" never matches: \"later\" decides all that it would [never-matches] (5: allow http from any)\n"},
 		"covered by keys": {head + "in:\n" +
-			"- {allow: http, iface: ['eth*', not eth9], mark: 0x10/0x10, from: any, id: a}\n" +
+			"- {allow: http, iface: ['eth*', not eth9], mark: 0x10/0x10, from: any, id: a, log: true}\n" +
 			"- {allow: http, iface: [eth1, eth2], mark: 0x30/0xf0, from: any, id: no9}\n" +
 			"- {allow: http, iface: [eth1, not eth9], mark: 0x30/0xf0, from: any, id: b}\n" +
-			"- {allow: http, iface: 'eth*', mark: 0x30, from: any, id: c}\n" +
+			"- {allow: http, iface: 'eth*', mark: 0x30, from: any, id: c, log: true}\n" +
 			"- {allow: http, mark: 0x10/0x10, from: any, id: d}\n",
-			"6:4 rule \"b\" never matches: \"a\" decides all that it would [never-matches] (4: allow http from any iface [eth*, not eth9] mark 0x10/0x10)\n"},
-		"covered by failsafe": {head + "in:\n- {allow: ssh, from: 10.0.0.0/9, log: true, id: dead}\n- {allow: ssh, from: [10.0.0.0/9, 192.0.2.1], id: alive}\nout:\n- {allow: ssh, to: 10.0.0.0/8}\n",
+			"5:4 rule \"no9\" never matches: \"a\" decides all that it would [never-matches] (4: allow http from any iface [eth*, not eth9] mark 0x10/0x10 log)\n" +
+				"6:4 rule \"b\" never matches: \"a\" decides all that it would [never-matches] (4: allow http from any iface [eth*, not eth9] mark 0x10/0x10 log)\n"},
+		"covered by failsafe": {head + "in:\n- {allow: ssh, from: 10.0.0.0/9, log: true, id: dead}\n- {allow: ssh, from: [10.0.0.0/9, 192.0.2.1], id: alive}\nout:\n- {allow: ssh, to: 10.0.0.0/8, log: true}\n",
 			"4:4 rule \"dead\" never matches: \"failsafe\" decides all that it would [never-matches] (2: failsafe ssh)\n"},
 		"no family": {head + "in:\n- {allow: icmpv6, from: 192.0.2.1, id: a}\n- {allow: http, from: 192.0.2.1, to: '2001:db8::1', id: b, ignore: never-matches}\n",
 			"4:4 rule \"a\" never matches: its addresses and protocols share no family [never-matches]\n"},

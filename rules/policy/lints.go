@@ -22,6 +22,7 @@ const (
 	LintOneFamily      = "one-family"          // what is open in one family and closed in the other
 	LintNoSSH          = "no-ssh"              // neither `failsafe` nor a rule admits SSH
 	LintUndecidedTest  = "undecided-test"      // a test that no rule decides
+	LintNotDecided     = "not-decided"         // no finding: how far the analysis of the rules came
 )
 
 // LintCodes is every code that `ignore` takes.
@@ -29,6 +30,6 @@ func LintCodes() []string {
 	return []string{
 		LintHostBits, LintSubtracted, LintEmptyAddresses, LintNearMiss, LintNeverMatches, LintNoEffect, LintContradiction,
 		LintDefeatsDeny, LintUnused, LintExpired, LintExpiresSoon, LintDenyExpires, LintOpenAdminPort, LintDefaultAllow,
-		LintBlocksOwn, LintSourcePort, LintOneFamily, LintNoSSH, LintUndecidedTest,
+		LintBlocksOwn, LintSourcePort, LintOneFamily, LintNoSSH, LintUndecidedTest, LintNotDecided,
 	}
 }

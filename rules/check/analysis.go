@@ -1,0 +1,170 @@
+package check
+
+import (
+	"slices"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+	"ringwall/rules/space"
+)
+
+// analysis is what the rules of one list do to each other, exactly: over all that packets are looked at for, whatever
+// dynamic sets hold, from now on.
+type analysis struct {
+	*policy.Policy
+	space   *space.Space
+	dir     policy.Dir
+	now     int64 // in Unix seconds; 0: all times
+	budget  *budget
+	entries []space.Entry // what stands before the rules, the rules that can match, the default
+	first   int           // the index of the first rule's entry
+	last    int           // the index of the default's entry
+	start   []int         // by entry: the number of its first box in the index; one more for the end
+	index   *space.Index
+	own     [][]space.Box // by entry: of a rule, what of its boxes gets past the base
+	gone    []bool        // by entry: rules that never match, or were found to change nothing
+	blamed  []bool        // by entry: rules that a pair lint is about
+	numbers []int32       // scratch
+}
+
+// budget bounds the work of all analyses of a policy, in comparisons of boxes.
+type budget struct {
+	left int
+	each int // for one question
+}
+
+// newBudget is enough for policies whose rules have few others around them, and takes a few seconds at most.
+func newBudget() *budget { return &budget{left: 40_000_000, each: 400_000} }
+
+// search begins a question. What it takes is settled by done.
+func (b *budget) search() *space.Search { return &space.Search{Left: min(b.each, b.left)} }
+
+func (b *budget) done(s *space.Search) { b.left -= min(b.each, b.left) - max(s.Left, 0) }
+
+// newAnalysis lays out a list. The error is space.ErrTooComplex.
+func newAnalysis(p *policy.Policy, s *space.Space, dir policy.Dir, now int64, b *budget) (*analysis, error) {
+	entries, err := s.Entries(p, dir)
+	if err != nil {
+		return nil, err
+	}
+	a := &analysis{Policy: p, space: s, dir: dir, now: now, budget: b, entries: entries, last: len(entries) - 1}
+	a.first = slices.IndexFunc(entries, func(e space.Entry) bool { return e.Decision.Rule != nil })
+	if a.first < 0 {
+		a.first = a.last
+	}
+	reach := [2]space.Box{s.Whole(dir, false), s.Whole(dir, true)}
+	var boxes []*space.Box
+	for i := range entries {
+		a.start = append(a.start, len(boxes))
+		for j := range entries[i].Boxes {
+			box := &entries[i].Boxes[j]
+			if d, ok := box.Sole(); i < a.first && ok && d > space.Dst {
+				r := &reach[family(box.Six)] // simpler than a box that all others have to be held against
+				r.Limit(d, box.Set(d).Complement())
+				continue
+			}
+			boxes = append(boxes, box)
+		}
+	}
+	a.start = append(a.start, len(boxes))
+	a.index = space.NewIndex(boxes)
+	a.own, a.gone, a.blamed = make([][]space.Box, len(entries)), make([]bool, len(entries)), make([]bool, len(entries))
+	for i := a.first; i < a.last; i++ {
+		for j := range entries[i].Boxes {
+			box := &entries[i].Boxes[j]
+			own, ok := box.Intersect(&reach[family(box.Six)])
+			if ok && (now == 0 || own.Limit(space.Time, s.Since(now))) {
+				a.own[i] = append(a.own[i], own)
+			}
+		}
+	}
+	return a, nil
+}
+
+func family(six bool) int {
+	if six {
+		return 1
+	}
+	return 0
+}
+
+// rule is the rule of an entry, nil where it is none.
+func (a *analysis) rule(i int) *policy.Rule { return a.entries[i].Decision.Rule }
+
+// owner is the entry that a box of the index belongs to.
+func (a *analysis) owner(box int32) int {
+	i, _ := slices.BinarySearch(a.start, int(box)+1)
+	return i - 1
+}
+
+// near is the numbers of the boxes that overlap b and belong to entries from lo to below hi which are not gone. They
+// are good until the next call. The error is space.ErrTooComplex.
+func (a *analysis) near(s *space.Search, b *space.Box, lo, hi int) ([]int32, error) {
+	var err error
+	a.numbers, err = a.index.Near(s, b, a.start[lo], a.start[hi], a.numbers[:0])
+	return slices.DeleteFunc(a.numbers, func(n int32) bool { return a.gone[a.owner(n)] }), err
+}
+
+// boxes is the boxes with some numbers.
+func (a *analysis) boxes(numbers []int32) []*space.Box {
+	out := make([]*space.Box, len(numbers), len(numbers)+1)
+	for i, n := range numbers {
+		out[i] = a.index.Box(n)
+	}
+	return out
+}
+
+// alive finds packets that an entry decides. The error is space.ErrTooComplex.
+func (a *analysis) alive(i int) (space.Box, bool, error) {
+	for _, sure := range []bool{true, false} { // while dynamic sets are empty first: easier to find, and to read
+		for j := range a.own[i] {
+			b := &a.own[i][j]
+			if sure {
+				plain, ok := a.space.Sure(b)
+				if !ok {
+					continue
+				}
+				b = &plain
+			}
+			s := a.budget.search()
+			numbers, err := a.near(s, b, 0, i)
+			var w space.Box
+			found := false
+			if err == nil {
+				w, found, err = s.Outside(b, a.boxes(numbers))
+			}
+			a.budget.done(s)
+			if found || err != nil {
+				return w, found, err
+			}
+		}
+	}
+	return space.Box{}, false, nil
+}
+
+// example is a packet of a box, with what dynamic sets hold where they must hold something.
+func (a *analysis) example(b *space.Box) (policy.Packet, map[string]addrset.Addrs) {
+	if sure, ok := a.space.Sure(b); ok {
+		b = &sure
+	}
+	pkt := a.space.Packet(a.dir, b)
+	given := map[string]addrset.Addrs{}
+	for d, ip := range map[space.Dim]addrset.Addrs{space.SrcIn: addrset.OfRange(pkt.Src, pkt.Src), space.DstIn: addrset.OfRange(pkt.Dst, pkt.Dst)} {
+		in, _ := b.Set(d).Min()
+		for i, name := range a.space.Held() {
+			if in&(1<<i) != 0 {
+				given[name] = given[name].Union(ip)
+			}
+		}
+	}
+	if k, _ := a.space.At(a.now).Min(); a.now != 0 && b.Set(space.Time).Contains(k) {
+		pkt.Time = a.now
+	}
+	return pkt, given
+}
+
+// decide is what the policy does to a packet, and the index of the entry that does it.
+func (a *analysis) decide(pkt *policy.Packet, given map[string]addrset.Addrs) (policy.Decision, int) {
+	d := a.With(given).Decide(pkt)
+	return d, slices.IndexFunc(a.entries, func(e space.Entry) bool { return e.Decision == d })
+}
