@@ -30,7 +30,7 @@ func (a *analysis) idlers() (found []idle, undecided []int) {
 		if !same {
 			continue
 		}
-		if w, alive, err := a.alive(i); alive && err == nil { // else undecided, as the search for covers said
+		if w, alive, err := a.alive(i); alive && err == nil { // else undecided, as the search for shadows said
 			a.gone[i] = true
 			found = append(found, idle{i, heirs, w})
 		}

@@ -36,13 +36,13 @@ func (l *linter) analyse() {
 
 // report runs the analysis of one list.
 func (l *linter) report(a *analysis) {
-	covers, undecided := a.covers()
+	shadows, undecided := a.shadows()
 	for i := a.first; i < a.last; i++ {
 		if a.gone[i] {
 			l.dead[a.rule(i)] = true
 		}
 	}
-	for _, c := range covers {
+	for _, c := range shadows {
 		if !l.covered(a, c) {
 			undecided = append(undecided, c.rule)
 		}
@@ -84,7 +84,7 @@ func (l *linter) notDecided(a *analysis, rules []int) {
 
 // covered reports a rule that never decides, and the refusal that an `allow` made void. It is false where the
 // policy itself says otherwise.
-func (l *linter) covered(a *analysis, c cover) bool {
+func (l *linter) covered(a *analysis, c shadow) bool {
 	r := a.rule(c.rule)
 	pkt, given := a.example(&c.example)
 	if d, _ := a.decide(&pkt, given); d.Rule == r {

@@ -6,16 +6,16 @@ import (
 	"ringwall/rules/space"
 )
 
-// cover is why a rule never matches.
-type cover struct {
+// shadow is why a rule never matches.
+type shadow struct {
 	rule    int   // the entry that never decides
 	by      []int // entries before it that together decide all that it would; none can be left out
 	example space.Box
 }
 
-// covers finds every rule that never decides, and marks it as gone. Those of which that could not be found out are
+// shadows finds every rule that never decides, and marks it as gone. Those of which that could not be found out are
 // returned too.
-func (a *analysis) covers() (found []cover, undecided []int) {
+func (a *analysis) shadows() (found []shadow, undecided []int) {
 	for i := a.first; i < a.last; i++ {
 		if len(a.own[i]) == 0 {
 			a.gone[i] = true
@@ -29,17 +29,17 @@ func (a *analysis) covers() (found []cover, undecided []int) {
 		case err != nil:
 			undecided = append(undecided, i)
 		case !alive:
-			found = append(found, cover{i, a.coverers(i), a.own[i][0]})
+			found = append(found, shadow{i, a.coverers(i), a.own[i][0]})
 			a.gone[i] = true
 		}
 	}
 	return found, undecided
 }
 
-// base is the cover of a rule that the base takes everything of, such as one for loopback. It is false where the rule
+// base is the shadow over a rule that the base takes everything of, such as one for loopback. It is false where the rule
 // is merely out of date.
-func (a *analysis) base(i int) (cover, bool) {
-	c := cover{rule: i}
+func (a *analysis) base(i int) (shadow, bool) {
+	c := shadow{rule: i}
 	for _, b := range a.entries[i].Boxes {
 		if a.now != 0 && !b.Limit(space.Time, a.space.Since(a.now)) {
 			continue
