@@ -71,7 +71,8 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 		if err := f.writeJSON(r); err != nil {
 			return err
 		}
-	case nft && !r.Refused():
+	case nft: // of a policy that is refused there is no table
+		f.printDiags(f.stderr, r.Diagnostics, c.Bundle)
 		f.printNotes(f.stderr, r)
 		fmt.Fprint(f.stdout, r.NFT)
 	default:
