@@ -1,6 +1,8 @@
 package space
 
 import (
+	"slices"
+
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 )
@@ -9,6 +11,11 @@ import (
 type Entry struct {
 	Decision policy.Decision
 	Boxes    []Box
+}
+
+// Equal tells whether two entries are made of the same boxes, in the same order.
+func (e *Entry) Equal(f *Entry) bool {
+	return slices.EqualFunc(e.Boxes, f.Boxes, func(a, b Box) bool { return a.Equal(&b) })
 }
 
 // work bounds what making the entries of a policy may cost.
