@@ -112,10 +112,11 @@ func (l *loader) include(f *file, n *syntax.Node, stack []string) {
 
 // includePaths is the files that one item of include names. As in a shell, a wildcard takes no hidden file.
 func (l *loader) includePaths(f *file, v value) []string {
+	dir, rest := l.beside(f.name, v.text)
 	if !strings.ContainsAny(v.text, `*?[\`) {
-		return []string{beside(f.name, v.text)}
+		return []string{dir + rest}
 	}
-	pattern := beside(quoteGlob(f.name), v.text)
+	pattern := quoteGlob(dir) + rest
 	names, err := l.fsys.Glob(pattern)
 	if err != nil {
 		l.errorf(v.at, "bad-include", "%q is no pattern: %v", v.text, err)
@@ -132,12 +133,42 @@ func (l *loader) includePaths(f *file, v value) []string {
 	return names
 }
 
-// beside is a path that a file names, as seen from where that file was named.
-func beside(from, name string) string {
+// beside is a path that a file names, as seen from where that file was named: a directory, and what follows it. The
+// directory is empty or ends with a slash.
+func (l *loader) beside(from, name string) (dir, rest string) {
+	rest = path.Clean(name)
 	if path.IsAbs(name) {
-		return path.Clean(name)
+		return "", rest
 	}
-	return path.Join(path.Dir(from), name)
+	dir, _ = path.Split(from)
+	for {
+		below, up := strings.CutPrefix(rest, "../")
+		if !up {
+			return l.tidy(dir), rest
+		}
+		dir, rest = dir+"../", below
+	}
+}
+
+// tidy is a directory's path without detours. A `..` behind a symlink is none: it leads out of the symlink's target.
+func (l *loader) tidy(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	clean := path.Clean(dir) + "/"
+	if strings.Contains(dir, "..") {
+		there, err := l.fsys.Canonical(dir)
+		if here, e := l.fsys.Canonical(clean); err == nil && (e != nil || here != there) {
+			return dir
+		}
+	}
+	switch clean {
+	case "./":
+		return ""
+	case "//":
+		return "/"
+	}
+	return clean
 }
 
 // quoteGlob makes a pattern that matches a path alone.

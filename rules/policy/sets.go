@@ -195,7 +195,8 @@ func (l *loader) setForm(d *setDef, s *Set) {
 		switch key.Text {
 		case "file":
 			if v, ok := l.single(value); ok {
-				s.Addrs = static(l.addressFile(beside(d.file.name, v.text), v.at))
+				dir, rest := l.beside(d.file.name, v.text)
+				s.Addrs = static(l.addressFile(dir+rest, v.at))
 			}
 		case "dynamic":
 			if b, ok := l.boolean(value); ok && !b {
