@@ -21,10 +21,11 @@ type analysis struct {
 	last    int           // the index of the default's entry
 	start   []int         // by entry: the number of its first box in the index; one more for the end
 	index   *space.Index
-	own     [][]space.Box // by entry: of a rule, what of its boxes gets past the base
-	gone    []bool        // by entry: rules that never match, or were found to change nothing
-	blamed  []bool        // by entry: rules that a pair lint is about
-	numbers []int32       // scratch
+	own     [][]space.Box  // by entry: of a rule, what of its boxes gets past the base
+	whole   [][]*space.Box // by entry: the boxes that those are part of
+	gone    []bool         // by entry: rules that never match, or were found to change nothing
+	blamed  []bool         // by entry: rules that a pair lint is about
+	numbers []int32        // scratch
 }
 
 // budget bounds the work of all analyses of a policy, in comparisons of boxes.
@@ -68,13 +69,15 @@ func newAnalysis(p *policy.Policy, s *space.Space, dir policy.Dir, now int64, b 
 	}
 	a.start = append(a.start, len(boxes))
 	a.index = space.NewIndex(boxes)
-	a.own, a.gone, a.blamed = make([][]space.Box, len(entries)), make([]bool, len(entries)), make([]bool, len(entries))
+	a.own, a.whole = make([][]space.Box, len(entries)), make([][]*space.Box, len(entries))
+	a.gone, a.blamed = make([]bool, len(entries)), make([]bool, len(entries))
 	for i := a.first; i < a.last; i++ {
 		for j := range entries[i].Boxes {
 			box := &entries[i].Boxes[j]
 			own, ok := box.Intersect(&reach[family(box.Six)])
 			if ok && (now == 0 || own.Limit(space.Time, s.Since(now))) {
 				a.own[i] = append(a.own[i], own)
+				a.whole[i] = append(a.whole[i], box)
 			}
 		}
 	}
@@ -161,6 +164,14 @@ func (a *analysis) example(b *space.Box) (policy.Packet, map[string]addrset.Addr
 		pkt.Time = a.now
 	}
 	return pkt, given
+}
+
+// words is a packet in words that explain reads. Now needs no saying.
+func (a *analysis) words(pkt policy.Packet) string {
+	if pkt.Time == a.now {
+		pkt.Time = 0
+	}
+	return a.Words(&pkt)
 }
 
 // decide is what the policy does to a packet, and the index of the entry that does it.

@@ -55,7 +55,7 @@ func (a *analysis) clashesOf(later int) (found []clash, err error) {
 			}
 			a.budget.left--
 			e := a.index.Box(n)
-			kind, ok := a.clashing(k, e, later, l)
+			kind, ok := a.clashing(k, e, later, a.whole[later][j])
 			if !ok {
 				continue
 			}

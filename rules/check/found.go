@@ -95,7 +95,7 @@ func (l *linter) covered(a *analysis, c shadow) bool {
 		verb = "together decide all that it would"
 	}
 	w := l.warn(r, policy.LintNeverMatches, "rule %q never matches: %s %s%s", r.ID, l.names(a, c.by), verb, while(given))
-	w.Packet = l.Words(&pkt)
+	w.Packet = a.words(pkt)
 	l.also(w, a, c.by)
 	same := !slices.ContainsFunc(c.by, func(i int) bool { return a.verdict(i) != r.Action.Verdict })
 	switch {
@@ -134,7 +134,7 @@ func (l *linter) defeated(a *analysis, allows []int, later int, what string, pkt
 	}
 	w := l.diags.Warnf(a.rule(allows[0]).At, policy.LintDefeatsDeny, "%s %s %s %q would refuse%s", text, verb, what, r.ID, while).
 		WithHint("put %q before, if the refusal is to count", r.ID)
-	w.Packet = l.Words(pkt)
+	w.Packet = a.words(*pkt)
 	l.also(w, a, append(allows[1:len(allows):len(allows)], later))
 }
 
@@ -169,7 +169,7 @@ func (l *linter) clash(a *analysis, clashes []clash) {
 		default:
 			w := l.warn(r, policy.LintContradiction, "rule %q contradicts %s before it about the same packets%s", r.ID, l.names(a, rules), holds).
 				WithHint("put the one that is to count first, or take out with `not` what the other decides")
-			w.Packet = l.Words(&pkt)
+			w.Packet = a.words(pkt)
 			l.also(w, a, rules)
 		}
 	}
@@ -188,7 +188,7 @@ func (l *linter) idle(a *analysis, i idle) bool {
 	}
 	w := l.warn(r, policy.LintNoEffect, "rule %q changes nothing: without it, %s %s the same%s", r.ID, l.names(a, i.heirs), verb, while(given)).
 		WithHint("remove it")
-	w.Packet = l.Words(&pkt)
+	w.Packet = a.words(pkt)
 	l.also(w, a, i.heirs)
 	return true
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,23 @@ tests:
 `
 	if got := lint(t, text); got != "" {
 		t.Error(got)
+	}
+}
+
+// TestLintConfigs holds the policies that are shipped free of findings.
+func TestLintConfigs(t *testing.T) {
+	paths, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		p, diags := policy.Load(source.OS{}, path, policy.Options{})
+		if p == nil || len(diags) > 0 {
+			t.Fatalf("%s: %v", path, diags)
+		}
+		for _, d := range Lint(p, now) {
+			t.Error(d)
+		}
 	}
 }
 
