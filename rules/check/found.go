@@ -70,7 +70,7 @@ func (l *linter) report(a *analysis) {
 // notDecided says for which rules an answer would have taken too long.
 func (l *linter) notDecided(a *analysis, rules []int) {
 	slices.Sort(rules)
-	rules = slices.Compact(rules)
+	rules = slices.DeleteFunc(slices.Compact(rules), func(i int) bool { return slices.Contains(a.rule(i).Ignore, policy.LintNotDecided) })
 	if len(rules) == 0 {
 		return
 	}
