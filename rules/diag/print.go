@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
 )
 
 // Sources hands out the text of the files that a list names, false where it has none: then places are printed without
@@ -105,11 +104,15 @@ func (p *printer) diagnostic(d Diagnostic) {
 
 // excerpt writes a line with a mark under a place in it.
 func (p *printer) excerpt(at Span, color string) {
-	line, ok := p.line(at.Pos)
+	f := p.file(at.Pos)
+	if f == nil {
+		return
+	}
+	start, ok := f.line(at.Line)
 	if !ok {
 		return
 	}
-	shown, before, width := window(line, at)
+	shown, before, width := f.window(start, at)
 	p.out.WriteString(p.paint(blue, fmt.Sprintf("%5d | ", at.Line)) + shown + "\n")
 	if at.Col > 0 {
 		mark := "^" + strings.Repeat("~", max(1, width)-1)
@@ -117,10 +120,10 @@ func (p *printer) excerpt(at Span, color string) {
 	}
 }
 
-// line returns the line of a place.
-func (p *printer) line(at Pos) ([]byte, bool) {
+// file returns the file of a place, nil where its text is not to be had or the place is no line of it.
+func (p *printer) file(at Pos) *lines {
 	if p.from == nil || at.Line == 0 {
-		return nil, false
+		return nil
 	}
 	f, ok := p.files[at.File]
 	if !ok {
@@ -129,85 +132,5 @@ func (p *printer) line(at Pos) ([]byte, bool) {
 		}
 		p.files[at.File] = f
 	}
-	return f.line(at.Line)
-}
-
-// lines finds the lines of a text. Lists are sorted by place, so that the next is mostly below the last.
-type lines struct {
-	text   []byte
-	number int // of the line that begins at offset
-	offset int
-}
-
-func newLines(text []byte) *lines {
-	return &lines{text: bytes.TrimPrefix(text, []byte("\ufeff")), number: 1}
-}
-
-// line returns a line without its end.
-func (f *lines) line(number int) ([]byte, bool) {
-	if f == nil || number < 1 {
-		return nil, false
-	}
-	if number < f.number {
-		f.number, f.offset = 1, 0
-	}
-	for f.number < number {
-		i := bytes.IndexByte(f.text[f.offset:], '\n')
-		if i < 0 {
-			return nil, false
-		}
-		f.number, f.offset = f.number+1, f.offset+i+1
-	}
-	line := f.text[f.offset:]
-	if i := bytes.IndexByte(line, '\n'); i >= 0 {
-		line = line[:i]
-	}
-	return bytes.TrimSuffix(line, []byte("\r")), true
-}
-
-// maxColumns is how much of a line is shown.
-const maxColumns = 160
-
-// window makes the part of a line around a place fit for a terminal: what is shown, how many columns of it stand
-// before the place, and how many the place takes.
-func window(line []byte, at Span) (shown string, before, width int) {
-	// Only what can be shown is looked at: a line may be megabytes long.
-	start, col := 0, 1
-	for ; col < at.Col && start < len(line); col++ {
-		_, size := utf8.DecodeRune(line[start:])
-		start += size
-	}
-	begin, cut := start, 0
-	for ; begin > 0 && cut < maxColumns*2/3; cut++ {
-		_, size := utf8.DecodeLastRune(line[:begin])
-		begin -= size
-	}
-	if begin > 0 && col <= maxColumns/2 {
-		begin = 0
-	}
-	var b strings.Builder
-	column := 0
-	if begin > 0 {
-		b.WriteString("...")
-		column = 3
-	}
-	first := column
-	for i, n := begin, 0; i < len(line); {
-		if column-first >= maxColumns {
-			b.WriteString("...")
-			break
-		}
-		r, size := utf8.DecodeRune(line[i:])
-		text, w := cell(r, size, line[i], column)
-		if i < start {
-			before += w
-		} else if n < at.Len {
-			width += w
-			n++
-		}
-		b.WriteString(text)
-		column += w
-		i += size
-	}
-	return strings.TrimRight(b.String(), " "), before + first, width
+	return f
 }
