@@ -62,7 +62,7 @@ func FuzzPrint(f *testing.F) {
 		if err := json.Unmarshal(data, &again); err != nil {
 			t.Fatal(err)
 		}
-		if utf8.ValidString(file + message + hint + note) {
+		if utf8.ValidString(strings.Join([]string{file, message, hint, note}, " ")) {
 			if diff := cmp.Diff(l, again); diff != "" {
 				t.Fatalf("JSON lost something: %s", diff)
 			}
