@@ -114,7 +114,7 @@ func icmpNumber(proto, text string) (int, *complaint) {
 	if wrong == "" {
 		return int(n), nil
 	}
-	if text != "" && strings.Trim(text, "0123456789") == "" {
+	if isDigits(text) {
 		return 0, complain("bad-icmp", "an ICMP type is a number from 0 to 255, or a name", "%s", wrong)
 	}
 	c := complain("bad-icmp", "", "unknown ICMP type %s", quote(text))

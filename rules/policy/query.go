@@ -417,13 +417,8 @@ func (p *Policy) what(text string) (What, error) {
 	if s, ok := p.Services[text]; ok {
 		return s.What, nil
 	}
-	if detail, ok := builtinService(text); ok {
-		var w What
-		for item := range strings.SplitSeq(detail, ", ") {
-			is, _ := protoItem(item)
-			w = w.Union(is)
-		}
-		return w, nil
+	if s, ok := builtinService(text); ok {
+		return s.what(), nil
 	}
 	w, c := protoItem(text)
 	switch {

@@ -79,22 +79,27 @@ type builtin struct{ name, text string }
 func BuiltinServices() []Service {
 	out := make([]Service, len(serviceTable))
 	for i, s := range serviceTable {
-		out[i] = Service{Name: s.name, Text: s.text}
-		for item := range strings.SplitSeq(s.text, ", ") {
-			is, _ := protoItem(item)
-			out[i].What = out[i].What.Union(is)
-		}
+		out[i] = Service{Name: s.name, Text: s.text, What: s.what()}
 	}
 	return out
 }
 
-// builtinService is what a built-in service stands for, "tcp/22".
-func builtinService(name string) (string, bool) {
+// what is the packets of the service.
+func (s builtin) what() (w What) {
+	for item := range strings.SplitSeq(s.text, ", ") {
+		is, _ := protoItem(item) // a test reads them all
+		w = w.Union(is)
+	}
+	return w
+}
+
+// builtinService finds a built-in service.
+func builtinService(name string) (builtin, bool) {
 	i, ok := slices.BinarySearchFunc(serviceTable[:], name, func(s builtin, name string) int { return cmp.Compare(s.name, name) })
 	if !ok {
-		return "", false
+		return builtin{}, false
 	}
-	return serviceTable[i].text, true
+	return serviceTable[i], true
 }
 
 // serviceTable is the built-in services, by name: what servers run today, at the ports of IANA's registry or, where it

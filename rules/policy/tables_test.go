@@ -30,7 +30,7 @@ func TestBuiltinServices(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{"ssh": "tcp/22", "http": "tcp/80", "https": "tcp/443", "smtp": "tcp/25", "dns": "tcp+udp/53"} {
-		if got, _ := builtinService(name); got != want {
+		if got, _ := builtinService(name); got.text != want {
 			t.Errorf("%s is %q, want %q", name, got, want)
 		}
 	}

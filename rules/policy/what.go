@@ -68,13 +68,8 @@ func (l *loader) whatItem(v value, before string) (what, bool) {
 		}
 		return d.what, true
 	}
-	if detail, ok := builtinService(text); ok {
-		w := what{builtin: []string{text}}
-		for item := range strings.SplitSeq(detail, ", ") {
-			is, _ := protoItem(item)
-			w.What = w.Union(is)
-		}
-		return w, true
+	if s, ok := builtinService(text); ok {
+		return what{What: s.what(), builtin: []string{text}}, true
 	}
 	is, c := protoItem(text)
 	if c == nil {
@@ -208,8 +203,8 @@ func unknownProtocol(text, name string, detailed bool) *complaint {
 		return complain("unknown-service", hint, "unknown service %s", quote(text))
 	}
 	c := complain("unknown-protocol", hint, "unknown protocol %s", quote(name))
-	if detail, ok := builtinService(name); ok {
-		c.hint = "write `" + name + "` alone, which is " + detail
+	if s, ok := builtinService(name); ok {
+		c.hint = "write `" + name + "` alone, which is " + s.text
 	}
 	if c.hint != "" {
 		return c
@@ -263,8 +258,8 @@ func port(text, proto string) (uint16, *complaint) {
 		return 0, complain("bad-port", "", "there is no port %s: ports are 1 to 65535", printable(text))
 	case wrong != "" && isName(text):
 		c := complain("bad-port", "", "%s is no port", quote(text))
-		if detail, ok := builtinService(text); ok {
-			c.hint = "write `" + text + "`, which is " + detail
+		if s, ok := builtinService(text); ok {
+			c.hint = "write `" + text + "`, which is " + s.text
 		}
 		return 0, c
 	case wrong != "":
