@@ -9,6 +9,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 )
@@ -52,9 +53,10 @@ func daemonOrSelf[T any](ctx context.Context, f *front, readOnly bool, ask func(
 	return out, f.unreachable(err)
 }
 
-// unreachable adds to the error that another process owns the table what can be done about it.
+// unreachable adds to the error that another process owns the table, or has the state directory, what can be done about it.
 func (f *front) unreachable(err error) error {
-	if owned := (*kernel.OwnedError)(nil); errors.As(err, &owned) {
+	owned, held := (*kernel.OwnedError)(nil), (*store.HeldError)(nil)
+	if errors.As(err, &owned) || errors.As(err, &held) {
 		return fmt.Errorf("%w, and no daemon listens on %s: name its socket with --socket, or stop it first", err, f.socket)
 	}
 	return err

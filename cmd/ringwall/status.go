@@ -63,20 +63,29 @@ func (f *front) status(ctx context.Context) error {
 
 // ownStatus looks at the kernel and the files without a daemon.
 func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.Status, error) {
-	s := &control.Status{Notes: []string{"no daemon runs: edits are not noticed, and what others do to the table is not undone"}}
 	run := e.Running()
 	if run.Candidate == nil {
-		s.Reload.Error = "no policy has been applied here"
-		return s, nil
+		return &control.Status{
+			Reload: control.Reload{Error: "no policy has been applied here"},
+			Notes:  []string{noDaemon},
+		}, nil
 	}
-	s.Policy, s.Digest, s.Source, s.Applied, s.Rules = run.Entry, run.Digest, run.Source, run.Applied, run.Rules()
-	err := e.Intact(ctx)
-	s.Enforced = err == nil
-	switch {
+	s := &control.Status{
+		Policy: run.Entry, Digest: run.Digest, Source: run.Source, Applied: run.Applied, Rules: run.Rules(),
+	}
+	note := func(text string) { s.Notes = append(s.Notes, text) }
+	switch err := e.Intact(ctx); {
+	case err == nil:
+		s.Enforced = true
+		note(noDaemon)
+	case errors.As(err, new(*kernel.OwnedError)):
+		note(f.unreachable(err).Error())
 	case errors.Is(err, enforce.ErrChanged), errors.Is(err, kernel.ErrNoTable):
-		s.Notes = append(s.Notes, err.Error()+": 'ringwall apply' puts it right")
-	case err != nil:
-		s.Notes = append(s.Notes, err.Error())
+		note(noDaemon)
+		note(err.Error() + ": 'ringwall apply' puts it right")
+	default:
+		note(noDaemon)
+		note(err.Error())
 	}
 	if bans, err := e.Bans(ctx, ""); err == nil {
 		s.Bans = len(bans)
@@ -91,6 +100,8 @@ func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.St
 	}
 	return s, nil
 }
+
+const noDaemon = "no daemon runs: edits are not noticed, and what others do to the table is not undone"
 
 func (f *front) printStatus(a statusAnswer) {
 	paint := f.ink(f.stdout)

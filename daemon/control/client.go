@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +30,7 @@ var ErrDenied = errors.New("permission denied")
 type Client struct {
 	socket string
 	http   *http.Client
+	pid    atomic.Int32 // of the process that listens, by the kernel's word; 0 before the first connection
 	hello  Hello
 }
 
@@ -42,13 +45,9 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	c := &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, "unix", socket)
-		},
-	}}}
-	hello, cancel := context.WithTimeout(ctx, 10*time.Second)
+	c := &Client{socket: socket}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: c.dial}}
+	hello, cancel := context.WithTimeout(ctx, helloTimeout)
 	defer cancel()
 	if err := c.call(hello, http.MethodGet, pathHello, nil, &c.hello); err != nil {
 		c.Close()
@@ -59,6 +58,21 @@ func Dial(ctx context.Context, socket string) (*Client, error) {
 		return nil, &NamespaceError{Socket: socket, PID: c.hello.PID}
 	}
 	return c, nil
+}
+
+// helloTimeout is how long a daemon may take to say who it is, which it does whatever else it is busy with.
+const helloTimeout = 10 * time.Second
+
+// dial connects to the socket, and notes who listens there, should it never answer.
+func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", c.socket)
+	if err != nil {
+		return nil, err
+	}
+	if p, err := peerOf(conn); err == nil {
+		c.pid.Store(p.PID)
+	}
+	return conn, nil
 }
 
 // Close lets the connection go.
@@ -148,6 +162,14 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
+// withoutURL is an error of the HTTP client without the made-up address that it names.
+func withoutURL(err error) error {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
 // roundTrip returns the body of a successful answer.
 func (c *Client) roundTrip(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://ringwall"+path, bytes.NewReader(body))
@@ -163,7 +185,7 @@ func (c *Client) roundTrip(ctx context.Context, method, path string, body []byte
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return nil, fmt.Errorf("%s: %w", c.socket, ErrDenied)
 	case err != nil:
-		return nil, fmt.Errorf("%s: the daemon does not answer: %w", c.socket, err)
+		return nil, fmt.Errorf("%s: the daemon (pid %d) does not answer: %w", c.socket, c.pid.Load(), withoutURL(err))
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))

@@ -205,6 +205,22 @@ func TestDialWithoutDaemon(t *testing.T) {
 	}
 }
 
+// TestDialNamesWhoIsSilent has a process listen that never answers.
+func TestDialNamesWhoIsSilent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	want := fmt.Sprintf("%s: the daemon (pid %d) does not answer: %v", path, os.Getpid(), context.DeadlineExceeded)
+	if _, err := Dial(ctx, path); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // leave makes a socket that nobody listens on, as a killed daemon leaves it.
 func leave(t *testing.T, path string) {
 	t.Helper()
@@ -363,6 +379,7 @@ func TestRefusals(t *testing.T) {
 		{"method", "GET /reload HTTP/1.1\r\nHost: x\r\n\r\n", http.StatusMethodNotAllowed, "wrong method"},
 		{"version", "GET /status HTTP/1.1\r\nHost: x\r\nRingwall-Control: 99\r\n\r\n", http.StatusBadRequest, "version 1"},
 		{"unknown field", "POST /ban HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{\"a\": 12}", http.StatusBadRequest, "unknown field"},
+		{"long question", "POST /bans HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n{\"set\": \"" + strings.Repeat("a", 69990) + "\"}", http.StatusRequestEntityTooLarge, "request"},
 		{"no JSON", "POST /apply HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{{{", http.StatusBadRequest, "request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -30,6 +30,7 @@ type Service interface {
 // The bounds of what a client may take: a policy comes with its list files.
 const (
 	maxRequest   = 128 << 20 // bytes of a body
+	maxQuestion  = 64 << 10  // of one that those send too who may only read
 	maxHeader    = 8 << 10
 	readTimeout  = 30 * time.Second
 	writeTimeout = 5 * time.Minute // of which most is the daemon's work
@@ -103,7 +104,6 @@ func (s *Server) entrance(next http.Handler) http.Handler {
 			fail(w, http.StatusBadRequest, fmt.Sprintf("the daemon speaks version %s of the control protocol, not %q", Version, v))
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -121,9 +121,12 @@ func (s *Server) guard(method string, need access, next http.Handler) http.Handl
 			fail(w, http.StatusForbidden, "only root may do that")
 			return
 		}
+		limit := int64(maxQuestion)
 		if need == writes {
+			limit = maxRequest
 			s.log.Info("request", "path", r.URL.Path, "uid", p.UID, "pid", p.PID)
 		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		next.ServeHTTP(w, r)
 	})
 }
