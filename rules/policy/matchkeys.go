@@ -53,33 +53,56 @@ func (l *loader) matchKey(c *conditions, dir Dir, key, node *syntax.Node) bool {
 		return true
 	}
 	c.phrases.add(key.Text, vs)
+	nothing, before := false, len(l.diags)
 	switch key.Text {
 	case "sport":
 		m.Sport, c.sportAt = l.sport(vs), key.At
-		if m.Sport.IsEmpty() && !l.diags.HasErrors() {
-			l.warnf(node.At, LintNeverMatches, "these ports come to nothing: %s", written(vs))
-		}
-	case "iface":
-		if dir == Out {
-			m.OIf = l.choosePatterns(vs)
+		nothing = m.Sport.IsEmpty()
+	case "iface", "iif", "oif":
+		p := l.choosePatterns(vs)
+		nothing = isNothing(p, Pattern.covers)
+		if key.Text == "oif" || key.Text == "iface" && dir == Out {
+			m.OIf = p
 		} else {
-			m.IIf = l.choosePatterns(vs)
+			m.IIf = p
 		}
-	case "iif":
-		m.IIf = l.choosePatterns(vs)
-	case "oif":
-		m.OIf = l.choosePatterns(vs)
 	case "mac":
 		m.MAC = choose(vs, l.mac)
+		nothing = isNothing(m.MAC, func(x, y MAC) bool { return x == y })
 	case "mark":
 		m.Mark = choose(vs, l.mark)
+		nothing = isNothing(m.Mark, Mark.covers)
 	case "user":
 		m.User = choose(vs, func(v value) (Owner, bool) { return l.owner(v, "user", l.opt.User, l.p.Users) })
+		nothing = isNothing(m.User, sameOwner)
 	case "group":
 		m.Group = choose(vs, func(v value) (Owner, bool) { return l.owner(v, "group", l.opt.Group, l.p.Groups) })
+		nothing = isNothing(m.Group, sameOwner)
+	}
+	if nothing && !l.diags[before:].HasErrors() {
+		l.warnf(node.At, LintNeverMatches, "these values come to nothing: %s", written(vs))
 	}
 	return true
 }
+
+// isNothing tells whether every value that a choice takes is taken away again. The first argument of covers is what
+// is taken away.
+func isNothing[T any](c Choice[T], covers func(x, y T) bool) bool {
+	return len(c.Yes) > 0 && !slices.ContainsFunc(c.Yes, func(y T) bool {
+		return !slices.ContainsFunc(c.No, func(x T) bool { return covers(x, y) })
+	})
+}
+
+// covers tells whether every interface that q takes is taken by p.
+func (p Pattern) covers(q Pattern) bool {
+	prefix, wild := strings.CutSuffix(string(p), "*")
+	return p == q || wild && strings.HasPrefix(strings.TrimSuffix(string(q), "*"), prefix)
+}
+
+// covers tells whether every mark that n takes is taken by m.
+func (m Mark) covers(n Mark) bool { return m.Mask&^n.Mask == 0 && n.Value&m.Mask == m.Value }
+
+func sameOwner(x, y Owner) bool { return x.ID == y.ID }
 
 // choose reads each value of a match key by itself.
 func choose[T any](vs []value, read func(value) (T, bool)) Choice[T] {
