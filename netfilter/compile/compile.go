@@ -67,6 +67,11 @@ func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
 	if c.rejects {
 		c.rejectChain()
 	}
+	for _, set := range c.rs.Sets {
+		if mark := set.Mark(); mark != "" {
+			c.counter(mark)
+		}
+	}
 	if err := c.rs.Check(); err != nil {
 		return nil, fmt.Errorf("compiled rule set: %w", err)
 	}

@@ -19,7 +19,7 @@ type Options struct {
 	// Timeout bounds the wait for one answer of the kernel; 0 stands for 30 seconds. A context may end it earlier.
 	Timeout time.Duration
 	// MaxElems bounds how many elements of a static set are read back; 0 stands for 65,536. A set that holds more is reported
-	// as unread.
+	// as unread, and known by its mark alone.
 	MaxElems int
 }
 

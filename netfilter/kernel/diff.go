@@ -12,7 +12,7 @@ import (
 // alone differs stays too. want is kept and must not be changed any more.
 func Diff(have, want *ruleset.Ruleset) *Change { return diff(have, want, nil) }
 
-// diff is Diff; the elements of the sets in unread are not known and are written anew.
+// diff is Diff; the elements of the sets in unread (see Observed) are not known and are written anew, unless their mark stands.
 func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 	c := &Change{want: want}
 	if have == nil {
@@ -197,7 +197,10 @@ func (d *differ) edit(s *ruleset.Set, del bool, v4 []addrset.Range[addrset.U32],
 // setContent changes what a set that stays holds. The kernel knows ranges, not addresses: one that is cut goes, and its rest
 // comes.
 func (d *differ) setContent(have, want *ruleset.Set) {
-	if d.unread[want.Name] {
+	if tooMany, unread := d.unread[want.Name]; unread {
+		if _, ok := d.haveCounters[want.Mark()]; ok && tooMany {
+			return // it says that the set holds just that
+		}
 		d.add(emptySet{want.Name})
 		d.edit(want, false, want.Elems4.Ranges(), want.Elems6.Ranges())
 		return

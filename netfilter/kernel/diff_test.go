@@ -209,3 +209,30 @@ func TestLargeSetIsNotRead(t *testing.T) {
 	all := dial(t, Options{Without: Features{Persist: true}})
 	holds(t, all, want(5002))
 }
+
+// TestLargeSetIsKnownByItsMark has one Conn write a set that the next does not read.
+func TestLargeSetIsKnownByItsMark(t *testing.T) {
+	nstest.Enter(t)
+	want := func(n addrset.U32) *ruleset.Ruleset {
+		ranges := make([]addrset.Range[addrset.U32], n)
+		for i := range n {
+			ranges[i] = addrset.Range[addrset.U32]{Lo: i << 12, Hi: i<<12 + 255}
+		}
+		s := &ruleset.Set{Name: "block4", Interval: true, Elems4: addrset.Of(ranges...)}
+		return &ruleset.Ruleset{Sets: []*ruleset.Set{s}, Counters: []ruleset.Counter{{Name: s.Mark()}}}
+	}
+	small := Options{Without: Features{Persist: true}, MaxElems: 1000}
+	const many = 20_000
+	apply(t, dial(t, small), want(many))
+	c := dial(t, small)
+	if ch := apply(t, c, want(many)); !ch.Empty() {
+		t.Errorf("the same again: %v", ch)
+	}
+	if got := apply(t, dial(t, small), want(many+1)).Counts(); got.ElemsAdded != many+1 || got.CountersAdded != 1 || got.CountersRemoved != 1 {
+		t.Errorf("another: %+v", got)
+	}
+	if ch := apply(t, dial(t, small), want(many+1)); !ch.Empty() {
+		t.Errorf("that again: %v", ch)
+	}
+	holds(t, dial(t, Options{Without: Features{Persist: true}}), want(many+1))
+}

@@ -25,7 +25,8 @@ type Observed struct {
 
 	// Ruleset is the content, with the counters' values; nil where the table does not exist.
 	Ruleset *ruleset.Ruleset
-	// Unread names the sets whose elements were too many to read, or are not as a Ruleset would have them.
+	// Unread names the sets whose elements are not in Ruleset: true where they were too many to read, false where they are not as
+	// a Ruleset would have them.
 	Unread map[string]bool
 	// Foreign describes what is in the table and cannot be ours. A rule of it stands in Ruleset as a rule without
 	// expressions, so that it differs from any that is wanted.
@@ -315,7 +316,7 @@ func (r *reader) set(ctx context.Context, h setHeader) error {
 	}
 	if !all || !asWanted {
 		s.Elems4, s.Elems6 = addrset.Set[addrset.U32]{}, addrset.Set[addrset.U128]{}
-		r.Unread[s.Name] = true
+		r.Unread[s.Name] = !all
 	}
 	return nil
 }
