@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,6 +45,9 @@ func (d *Difference) Lines() []string {
 // Shift is packets that are treated differently, in one way.
 type Shift struct {
 	Packets
+	// Sum is how many boxes of packets the line sums up: then it means those of Packets about which one of Was decided
+	// and one of Now decides. It is 0 where all of Packets are meant.
+	Sum     int    `json:"sum,omitempty"`
 	Verdict string `json:"verdict,omitempty"` // where it stays the same
 	// Old and New are verdicts; of packets that keep theirs, what else differs: "limit 10/minute".
 	Old string    `json:"old"`
@@ -57,19 +59,47 @@ type Shift struct {
 }
 
 // String is the shift on one line: "in tcp/22 from 10.0.0.0/8: allow → deny, was rule ssh, now default".
-func (s Shift) String() string { return s.Packets.Text + ": " + s.Change() }
+func (s Shift) String() string { return s.Subject() + ": " + s.Change() + s.Reason() }
+
+// Subject is the packets in words.
+func (s Shift) Subject() string {
+	was, now := deciders(s.Was), deciders(s.Now)
+	switch {
+	case s.Sum == 0:
+		return s.Text
+	case was == now:
+		return s.Text + ", what " + was + " decides"
+	}
+	return s.Text + ", what goes from " + was + " to " + now
+}
 
 // Change is what becomes of the packets, in words.
 func (s Shift) Change() string {
-	text := s.Old + " → " + s.New
 	if s.Verdict != "" {
-		text = s.Verdict + " as before, " + text
+		return s.Verdict + " as before, " + s.aspects()
 	}
+	return s.Old + " → " + s.New
+}
+
+// Reason is what decides about the packets, after a comma; nothing where the subject says it.
+func (s Shift) Reason() string {
 	was, now := deciders(s.Was), deciders(s.Now)
-	if was == now {
-		return text + ", by " + was
+	switch {
+	case s.Sum > 0:
+		return ""
+	case was == now:
+		return ", by " + was
 	}
-	return text + ", was " + was + ", now " + now
+	return ", was " + was + ", now " + now
+}
+
+// aspects is what changes beside the verdict; a name that both sides begin with is said once.
+func (s Shift) aspects() string {
+	name, _, _ := strings.Cut(s.Old, " ")
+	if rest, ok := strings.CutPrefix(s.New, name+" "); ok && !strings.Contains(s.Old, ", ") {
+		return s.Old + " → " + rest
+	}
+	return s.Old + " → " + s.New
 }
 
 // Decider is a rule, or what else decides about packets.
@@ -79,25 +109,24 @@ type Decider struct {
 	At   string `json:"at,omitempty"`   // file:line
 }
 
-// deciders is a list in words, long ones abbreviated: "rules ssh, web and 3 more".
+// deciders is a list in words, long ones abbreviated: "default, rules ssh, web and 3 more".
 func deciders(ds []Decider) string {
-	const shown = 4
-	var rules, others []string
+	var rules, words []string
 	for _, d := range ds {
 		if d.Rule {
 			rules = append(rules, d.By)
 		} else {
-			others = append(others, d.By)
+			words = append(words, d.By)
 		}
 	}
-	if n := len(rules); n > 0 {
-		text := "rule " + rules[0]
-		if n > 1 {
-			text = "rules " + abbreviate(rules, shown)
-		}
-		others = append([]string{text}, others...)
+	switch len(rules) {
+	case 0:
+	case 1:
+		words = append(words, "rule "+rules[0])
+	default:
+		words = append(words, "rules "+abbreviate(rules, 4))
 	}
-	return strings.Join(others, ", ")
+	return strings.Join(words, ", ")
 }
 
 // abbreviate is a list in words of which at most some are shown: "a, b and 3 more".
@@ -109,20 +138,27 @@ func abbreviate(texts []string, shown int) string {
 }
 
 // DiffWork is how much work Diff may do where a person waits for it: about a second.
-const DiffWork = 16 << 20
+const DiffWork = 32 << 20
 
-// Diff compares two policies by what they do to packets from a moment on, in Unix seconds. Work bounds the effort; see
-// DiffWork.
-func Diff(before, after *policy.Policy, now int64, work int) *Difference {
-	d := &differ{now: now, out: &Difference{}}
+// DiffOptions is how policies are compared. The zero DiffOptions decides nothing.
+type DiffOptions struct {
+	Now   int64 // in Unix seconds; what differs only before counts for nothing
+	Work  int   // how much may be done, see DiffWork
+	Boxes bool  // say every box of packets by itself, however many there are
+}
+
+// Diff compares two policies by what they do to packets.
+func Diff(before, after *policy.Policy, opt DiffOptions) *Difference {
+	d := &differ{now: opt.Now, boxes: opt.Boxes, out: &Difference{}}
 	d.old, d.new = withSameOwners(before, after)
 	var err error
 	d.space, err = space.NewFree(d.old, d.new)
 	if err == nil {
-		d.naming = newNaming(d.space, now, d.old, d.new)
-		for i, dir := range policy.Dirs {
+		d.naming = newNaming(d.space, opt.Now, d.old, d.new)
+		work := opt.Work
+		for _, dir := range policy.Dirs {
 			used := 0
-			if used, err = d.direction(dir, work/(len(policy.Dirs)-i)); err != nil {
+			if used, err = d.direction(dir, work/2); err != nil {
 				break
 			}
 			work -= used
@@ -143,8 +179,30 @@ func (d *differ) settings() {
 		if was == nil || was.Dynamic == nil || is.Dynamic == nil || *was.Dynamic == *is.Dynamic {
 			continue
 		}
-		d.out.Settings = append(d.out.Settings, fmt.Sprintf("set %s: %s → %s", name, setText(was), setText(is)))
+		text := "set " + name
+		if a, b := was.Dynamic.Timeout, is.Dynamic.Timeout; a != b {
+			text += fmt.Sprintf(": timeout %s → %s", timeout(a), timeout(b))
+		}
+		if a, b := was.Dynamic.Max, is.Dynamic.Max; a != b {
+			text += fmt.Sprintf(": max %d → %d", a, b)
+		}
+		d.out.Settings = append(d.out.Settings, text)
 	}
+}
+
+// timeout is how long the entries of a dynamic set live, as policies write it.
+func timeout(seconds int64) string {
+	switch {
+	case seconds == 0:
+		return "none"
+	case seconds%86400 == 0:
+		return fmt.Sprintf("%dd", seconds/86400)
+	case seconds%3600 == 0:
+		return fmt.Sprintf("%dh", seconds/3600)
+	case seconds%60 == 0:
+		return fmt.Sprintf("%dm", seconds/60)
+	}
+	return fmt.Sprintf("%ds", seconds)
 }
 
 // treatment is what becomes of a packet, in words.
@@ -207,9 +265,4 @@ func addDeciders(ds, more []Decider) []Decider {
 		}
 	}
 	return ds
-}
-
-// byPlace orders shifts as a page would: by list, then by what decides.
-func byPlace(a, b found) int {
-	return cmp.Or(cmp.Compare(a.dir, b.dir), cmp.Compare(a.new, b.new), cmp.Compare(a.old, b.old))
 }

@@ -2,7 +2,6 @@ package check
 
 import (
 	"fmt"
-	"slices"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -14,6 +13,7 @@ type differ struct {
 	old, new *policy.Policy
 	now      int64
 	space    *space.Space
+	boxes    bool // each box by itself
 	naming   *naming
 	out      *Difference
 }
@@ -91,29 +91,39 @@ type found struct {
 	from, to treatment
 	both     bool      // of both families: box is of IPv4, and other of IPv6
 	other    space.Box // what differs from box in protocols and addresses only
+	sum      int       // the boxes that this one stands for, which is wider; 0 where it is exact
 }
 
 // direction compares what the policies do to the packets of a direction. It returns the work done.
 func (d *differ) direction(dir policy.Dir, work int) (int, error) {
-	s := &sides{numbers: map[treatment]int{}}
-	var err error
+	s, all, open, used, err := d.search(dir, work)
+	if err != nil {
+		return used, err
+	}
+	for _, f := range d.few(s, all) {
+		d.add(f)
+	}
+	d.reportOpen(open)
+	return used, nil
+}
+
+// search finds the packets of a direction that are treated differently, and those left undecided.
+func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, used int, err error) {
+	s = &sides{numbers: map[treatment]int{}}
 	if s.old, err = s.side(d.space, d.old, dir); err != nil {
-		return 0, err
+		return nil, nil, nil, 0, err
 	}
 	if s.new, err = s.side(d.space, d.new, dir); err != nil {
-		return 0, err
+		return nil, nil, nil, 0, err
 	}
 	s.pair()
-	used := 0
-	var all []found
-	var open []found
 	for _, rules := range []bool{false, true} {
 		c := s.before()
 		if rules {
 			c = s.after()
 		}
-		for n, six := range []bool{false, true} {
-			c.Left = (work - used) / (map[bool]int{false: 4, true: 2}[rules] - n)
+		for _, six := range []bool{false, true} {
+			c.Left = (work - used) / 2
 			left := c.Left
 			whole := d.space.Whole(dir, six)
 			whole.Limit(space.Time, d.space.From(d.now))
@@ -126,6 +136,7 @@ func (d *differ) direction(dir policy.Dir, work int) (int, error) {
 					open = append(open, f)
 				} else if ok {
 					f.live = live
+					d.widen(&f.box, &whole, taken)
 					all = append(all, f)
 				}
 			}
@@ -136,9 +147,7 @@ func (d *differ) direction(dir policy.Dir, work int) (int, error) {
 			}
 		}
 	}
-	d.report(s, all)
-	d.reportOpen(open)
-	return used, nil
+	return s, all, open, used, nil
 }
 
 // before is the comparison of what stands before the rules: of all packets that it decides about on either side.
@@ -188,6 +197,21 @@ func (d *differ) live(b *space.Box, taken []*space.Box) (space.Box, bool, error)
 	return search.Outside(b, taken)
 }
 
+// widen takes into a box, along the dimensions of dynamic sets and interfaces, what is taken before anyhow: nobody wants
+// to read that what is blocked is no part of it.
+func (d *differ) widen(b, whole *space.Box, taken []*space.Box) {
+	for _, dim := range []space.Dim{space.SrcIn, space.DstIn, space.IIf, space.OIf} {
+		rest := whole.Set(dim).Minus(b.Set(dim))
+		if rest.IsEmpty() || len(taken) == 0 {
+			continue
+		}
+		more := b.With(dim, rest)
+		if _, found, err := d.live(&more, taken); !found && err == nil {
+			*b = b.With(dim, whole.Set(dim))
+		}
+	}
+}
+
 // piece is what was found, with what decides.
 func (d *differ) piece(s *sides, dir policy.Dir, rules bool, p space.Piece) found {
 	if rules {
@@ -196,114 +220,6 @@ func (d *differ) piece(s *sides, dir policy.Dir, rules bool, p space.Piece) foun
 	return found{dir: dir, rules: rules, box: p.Box, old: p.Old, new: p.New,
 		was: []Decider{decider(s.old.entries[p.Old].Decision)}, now: []Decider{decider(s.new.entries[p.New].Decision)},
 		from: s.treatments[s.old.does[p.Old]], to: s.treatments[s.new.does[p.New]]}
-}
-
-// few is how many lines of a direction are read one by one; where there are more, the shortest list is best.
-const few = 8
-
-// report unites what was found, and puts it into words.
-func (d *differ) report(s *sides, all []found) {
-	same := map[int]bool{}
-	for _, p := range s.pairs {
-		if s.old.entries[p[0]].Equal(&s.new.entries[p[1]]) {
-			same[p[1]] = true
-		}
-	}
-	type label struct {
-		rules    bool
-		from, to treatment
-		cause    int // the entry that is new or changed, from -1 down that of the old policy that was
-	}
-	by := func(causes bool) func(f *found) label {
-		return func(f *found) label {
-			l := label{rules: f.rules, from: f.from, to: f.to}
-			switch {
-			case !causes:
-			case same[f.new]:
-				l.cause = -1 - f.old
-			default:
-				l.cause = f.new
-			}
-			return l
-		}
-	}
-	list := unite(all, by(true))
-	if len(list) > few {
-		if shorter := unite(all, by(false)); len(shorter) < len(list) {
-			list = shorter
-		}
-	}
-	slices.SortStableFunc(list, byPlace)
-	for _, f := range list {
-		d.add(f)
-	}
-}
-
-// unite puts together what has the same label and makes one box, of one family or of both.
-func unite[L comparable](all []found, label func(*found) L) []found {
-	groups := map[L]int{}
-	var members [][]found
-	for _, f := range all {
-		l := label(&f)
-		i, ok := groups[l]
-		if !ok {
-			i = len(members)
-			groups[l] = i
-			members = append(members, nil)
-		}
-		members[i] = append(members[i], f)
-	}
-	var out []found
-	for _, group := range members {
-		boxes := make([]space.Box, len(group))
-		for i := range group {
-			boxes[i] = group[i].box
-		}
-		united, from := space.Merge(boxes)
-		for i, b := range united {
-			slices.Sort(from[i])
-			f := group[from[i][0]]
-			f.box, f.was, f.now = b, nil, nil
-			for _, n := range from[i] {
-				f.was, f.now = addDeciders(f.was, group[n].was), addDeciders(f.now, group[n].now)
-			}
-			out = append(out, f)
-		}
-	}
-	return joined(out, label)
-}
-
-// joined makes one of what is found of each family where one list of words says both.
-func joined[L comparable](list []found, label func(*found) L) []found {
-	var out []found
-next:
-	for _, f := range list {
-		if f.box.Six {
-			for i := range out {
-				o := &out[i]
-				if !o.both && !o.box.Six && label(o) == label(&f) && alike(&o.box, &f.box) {
-					o.both, o.other = true, f.box
-					if _, ok := o.what().Texts(); ok {
-						o.was, o.now = addDeciders(o.was, f.was), addDeciders(o.now, f.now)
-						continue next
-					}
-					o.both = false
-				}
-			}
-		}
-		out = append(out, f)
-	}
-	return out
-}
-
-// alike tells whether two boxes differ in protocols and addresses at most.
-func alike(a, b *space.Box) bool {
-	for d := space.Sport; d <= space.DstIn; d++ {
-		if !a.Set(d).Equal(b.Set(d)) {
-			return false
-		}
-	}
-	return true
 }
 
 // add takes up what was found, after holding one packet of it against Decide.
@@ -319,7 +235,7 @@ func (d *differ) add(f found) {
 	if pkt.Time == d.now { // as explain takes it
 		pkt.Time = 0
 	}
-	s := Shift{Packets: packets, Old: f.from.verdict.String(), New: f.to.verdict.String(), Was: f.was, Now: f.now, Example: d.new.Words(&pkt)}
+	s := Shift{Packets: packets, Sum: f.sum, Old: f.from.verdict.String(), New: f.to.verdict.String(), Was: f.was, Now: f.now, Example: d.new.Words(&pkt)}
 	if s.Old != s.New {
 		d.out.Verdicts = append(d.out.Verdicts, s)
 		return
@@ -347,29 +263,4 @@ func (d *differ) example(f *found) (policy.Packet, map[string]addrset.Addrs) {
 		pkt.Time = d.now
 	}
 	return pkt, given
-}
-
-// reportOpen names what is left undecided, at most few boxes.
-func (d *differ) reportOpen(open []found) {
-	list := unite(open, func(f *found) bool { return f.rules })
-	if len(list) > few {
-		var boxes [2][]space.Box
-		for _, f := range list {
-			n := 0
-			if f.box.Six {
-				n = 1
-			}
-			boxes[n] = append(boxes[n], f.box)
-		}
-		dir := list[0].dir
-		list = nil
-		for _, group := range boxes {
-			if len(group) > 0 {
-				list = append(list, found{dir: dir, rules: true, box: space.Hull(group)})
-			}
-		}
-	}
-	for _, f := range list {
-		d.out.Undecided = append(d.out.Undecided, d.naming.packets(&f))
-	}
 }

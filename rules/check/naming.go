@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -118,27 +119,49 @@ func (n *naming) addrs(a addrset.Addrs, four, six bool) (items []string, told bo
 		return nil, false
 	}
 	items, told = n.positive(a, all)
-	not := func(items []string) []string {
-		for i := range items {
-			items[i] = "not " + items[i]
+	shortest := length(items)
+	better := func(first []string, without addrset.Addrs, tells bool) {
+		if without.Len() > many {
+			return
 		}
-		return items
+		rest, _ := n.positive(without, all)
+		for i := range rest {
+			rest[i] = "not " + rest[i]
+		}
+		if rest = append(first, rest...); length(rest) < shortest {
+			items, told, shortest = rest, tells, length(rest)
+		}
 	}
+	better(nil, rest, false)
 	for _, s := range n.sets { // a set but for some of it
-		whole := s.addrs.Intersect(all)
-		if len(items) > 2 && whole.Len() < many && whole.Covers(a) {
-			if out := whole.Minus(a); out.Len()+1 < len(items) {
-				without, _ := n.positive(out, all)
-				items, told = append([]string{s.name}, not(without)...), false
-			}
+		if whole := s.addrs.Intersect(all); whole.Len() < many && whole.Covers(a) {
+			better([]string{s.name}, whole.Minus(a), false)
 		}
 	}
-	if rest.Len() < len(items) || len(items) > 1 && len(rest.V4.Ranges())+len(rest.V6.Ranges()) < many {
-		if without, _ := n.positive(rest, all); len(without) < len(items) {
-			items, told = not(without), false
-		}
+	if a.V4.IsEmpty() != a.V6.IsEmpty() {
+		around := around(a)
+		better([]string{around.String()}, addrset.OfPrefix(around).Minus(a), true)
 	}
 	return items, told
+}
+
+// length is how much there is to read, all items shown.
+func length(items []string) int { return len(strings.Join(items, ", ")) }
+
+// around is the smallest prefix that holds addresses of one family.
+func around(a addrset.Addrs) netip.Prefix {
+	var lo, hi netip.Addr
+	if rs := a.V4.Ranges(); len(rs) > 0 {
+		lo, hi = rs[0].Lo.Addr(), rs[len(rs)-1].Hi.Addr()
+	} else {
+		rs := a.V6.Ranges()
+		lo, hi = rs[0].Lo.Addr(), rs[len(rs)-1].Hi.Addr()
+	}
+	p := netip.PrefixFrom(lo, lo.BitLen())
+	for !p.Contains(hi) {
+		p = netip.PrefixFrom(lo, p.Bits()-1)
+	}
+	return p.Masked()
 }
 
 // many is how many ranges a set may have to be tried as part of another.
@@ -224,7 +247,10 @@ func (n *naming) interfaces(f *found, d space.Dim) string {
 		return "" // a direction without such an interface
 	}
 	if lo := n.space.Named(policy.Loopback); !f.rules && f.dir != policy.Forward {
-		if set.Equal(whole) {
+		switch {
+		case set.Equal(whole) && f.sum > 0:
+			return ""
+		case set.Equal(whole):
 			return "any, lo too"
 		}
 		if !set.Overlaps(lo) {

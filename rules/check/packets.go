@@ -139,7 +139,7 @@ func (n *naming) other(f *found) []string {
 	out = append(out, n.owners(b, &whole)...)
 	add("hops", numbers(b.Set(space.HopLimit), whole.Set(space.HopLimit)))
 	if !f.rules {
-		add("", states(b.Set(space.State), whole.Set(space.State)))
+		add("", f.states(whole.Set(space.State)))
 	}
 	if s := b.Set(space.Spoofed); !s.Contains(0) {
 		out = append(out, "spoofed")
@@ -171,8 +171,12 @@ func numbers(s, whole space.Set) string {
 }
 
 // states is what connection tracking must say; nothing for first packets.
-func states(s, whole space.Set) string {
+func (f *found) states(whole space.Set) string {
+	s := f.box.Set(space.State)
 	if s.Equal(whole) {
+		if f.sum > 0 {
+			return ""
+		}
 		return "in any state"
 	}
 	var out []string

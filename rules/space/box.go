@@ -140,6 +140,14 @@ func (b *Box) Limit(d Dim, s Set) bool {
 	return !b.sets[d].IsEmpty()
 }
 
+// With is the box with another set along a dimension other than Src and Dst, which must not be empty.
+func (b *Box) With(d Dim, s Set) Box {
+	c := *b
+	c.sets[d] = s
+	c.limits |= 1 << d
+	return c
+}
+
 // LimitAddrs keeps the packets whose source or destination is in a set, false where none are left: the box is void
 // then.
 func (b *Box) LimitAddrs(d Dim, s addrset.Addrs) bool {

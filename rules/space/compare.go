@@ -54,7 +54,7 @@ type item struct {
 const none = -1
 
 // pieceWork is what a piece costs beside the way to it; it bounds their number.
-const pieceWork = 100
+const pieceWork = 400
 
 // order is the dimensions in the order of splitting: those first that make few parts, or the parts that people name.
 var order = [...]Dim{State, Spoofed, Key, IIf, OIf, SrcIn, DstIn, Src, Dst, Sport, Socket, UID, GID, Mark, MAC, HopLimit, Time}

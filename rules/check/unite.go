@@ -1,0 +1,215 @@
+package check
+
+import (
+	"cmp"
+	"slices"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+	"ringwall/rules/space"
+)
+
+// manyLines is how many lines of a direction are read one by one; where there are more, causes are mixed.
+const manyLines = 12
+
+// mostBoxes is how many boxes of one label are told one by one: of the rules, and of what stands before them, where
+// each change touches everything that comes after.
+func mostBoxes(rules bool) int {
+	if rules {
+		return 4
+	}
+	return 1
+}
+
+// label is what makes packets go together.
+type label struct {
+	rules    bool
+	from, to treatment
+	cause    int // the entry that is new or changed; from -2 down that of the old policy that was; else -1
+}
+
+// few is what was found as few boxes, in the order of what decides.
+func (d *differ) few(s *sides, all []found) []found {
+	same := map[int]bool{}
+	for _, p := range s.pairs {
+		if s.old.entries[p[0]].Equal(&s.new.entries[p[1]]) {
+			same[p[1]] = true
+		}
+	}
+	list := d.united(all, func(f *found) int {
+		if same[f.new] {
+			return -2 - f.old
+		}
+		return f.new
+	})
+	if len(list) > manyLines {
+		if shorter := d.united(all, func(*found) int { return -1 }); len(shorter) < len(list) {
+			list = shorter
+		}
+	}
+	slices.SortStableFunc(list, func(a, b found) int { return cmp.Or(cmp.Compare(a.new, b.new), cmp.Compare(a.old, b.old)) })
+	return list
+}
+
+// united is what was found in as few boxes as can be, and where that is too many, summed up.
+func (d *differ) united(all []found, cause func(*found) int) []found {
+	groups := map[label]int{}
+	var members [][]found
+	for _, f := range all {
+		l := label{f.rules, f.from, f.to, cause(&f)}
+		i, ok := groups[l]
+		if !ok {
+			i = len(members)
+			groups[l] = i
+			members = append(members, nil)
+		}
+		members[i] = append(members[i], f)
+	}
+	var out []found
+	for _, group := range members {
+		list := merge(group)
+		if !d.boxes && len(list) > mostBoxes(group[0].rules) {
+			if sum := d.sum(list); len(list) > 4 || !d.saysNothing(&sum) {
+				list = []found{sum}
+			}
+		}
+		out = append(out, list...)
+	}
+	return out
+}
+
+// merge unites what makes one box, of one family or of both.
+func merge(group []found) []found {
+	boxes := make([]space.Box, len(group))
+	for i := range group {
+		boxes[i] = group[i].box
+	}
+	var out []found
+	united, from := space.Merge(boxes)
+	for i, b := range united {
+		slices.Sort(from[i])
+		f := group[from[i][0]]
+		f.box, f.was, f.now = b, nil, nil
+		for _, n := range from[i] {
+			f.take(&group[n])
+		}
+		out = append(out, f)
+	}
+	return join(out)
+}
+
+// take adds to what decides.
+func (f *found) take(g *found) {
+	f.was, f.now = addDeciders(f.was, g.was), addDeciders(f.now, g.now)
+}
+
+// join makes one of what is found of each family where one list of words says both.
+func join(list []found) []found {
+	var out []found
+next:
+	for _, f := range list {
+		if f.box.Six {
+			for i := range out {
+				o := &out[i]
+				if o.both || o.box.Six || !alike(&o.box, &f.box) {
+					continue
+				}
+				o.both, o.other = true, f.box
+				if _, ok := o.what().Texts(); ok {
+					o.take(&f)
+					continue next
+				}
+				o.both = false
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// alike tells whether two boxes differ in protocols and addresses at most.
+func alike(a, b *space.Box) bool {
+	for d := space.Sport; d <= space.DstIn; d++ {
+		if !a.Set(d).Equal(b.Set(d)) {
+			return false
+		}
+	}
+	return true
+}
+
+// sum is one box in the place of many. It may hold more packets than they; what is meant are those of them about which
+// what decided before, and what decides now, are among those named. All of these are treated differently, wherever they
+// are: so the sum is exact, however wide the box.
+func (d *differ) sum(list []found) found {
+	var families [2][]space.Box
+	f := list[0]
+	f.sum = 0
+	for _, g := range list {
+		f.take(&g)
+		f.sum++
+		for _, b := range []*space.Box{&g.box, &g.other}[:1+map[bool]int{true: 1}[g.both]] {
+			if b.Six {
+				families[1] = append(families[1], *b)
+			} else {
+				families[0] = append(families[0], *b)
+			}
+		}
+	}
+	f.both = len(families[0]) > 0 && len(families[1]) > 0
+	switch {
+	case f.both:
+		all := space.Hull(slices.Concat(families[0], families[1]))
+		f.box, f.other = wide(space.Hull(families[0]), d.space, f.dir), wide(space.Hull(families[1]), d.space, f.dir)
+		for dim := space.Sport; dim <= space.DstIn; dim++ {
+			if f.box.Set(dim).Equal(f.other.Set(dim)) {
+				continue
+			}
+			f.box, f.other = f.box.With(dim, all.Set(dim)), f.other.With(dim, all.Set(dim))
+		}
+		v4, v6 := f.box.Set(space.Key), f.other.Set(space.Key)
+		icmp, icmp6 := protocol(policy.ProtoICMP), protocol(policy.ProtoICMPv6)
+		rest := v4.Union(v6).Minus(icmp).Minus(icmp6)
+		f.box = f.box.With(space.Key, rest.Union(v4.Intersect(icmp)).Union(v4.Intersect(icmp6)))
+		f.other = f.other.With(space.Key, rest.Union(v6.Intersect(icmp)).Union(v6.Intersect(icmp6)))
+	case len(families[1]) > 0:
+		f.box = wide(space.Hull(families[1]), d.space, f.dir)
+	default:
+		f.box = wide(space.Hull(families[0]), d.space, f.dir)
+	}
+	return f
+}
+
+// saysNothing tells whether neither addresses nor protocols are left to tell what is meant.
+func (d *differ) saysNothing(f *found) bool {
+	whole := d.space.Whole(f.dir, f.box.Six)
+	return f.box.Set(space.Key).Equal(whole.Set(space.Key)) && f.box.Addrs(space.Src).Equal(whole.Addrs(space.Src)) &&
+		f.box.Addrs(space.Dst).Equal(whole.Addrs(space.Dst))
+}
+
+// protocol is the keys of a protocol.
+func protocol(proto uint8) space.Set {
+	return addrset.Between(policy.Key(proto, 0), policy.Key(proto, 1<<16-1))
+}
+
+// wide is a box without what only splits hairs where it holds more than is meant anyhow.
+func wide(b space.Box, sp *space.Space, dir policy.Dir) space.Box {
+	whole := sp.Whole(dir, b.Six)
+	for _, dim := range []space.Dim{space.SrcIn, space.DstIn, space.HopLimit, space.Spoofed, space.Socket} {
+		b = b.With(dim, whole.Set(dim))
+	}
+	return b
+}
+
+// reportOpen names what is left undecided, in at most few boxes.
+func (d *differ) reportOpen(open []found) {
+	if len(open) == 0 {
+		return
+	}
+	list := merge(open)
+	if len(list) > manyLines {
+		list = []found{d.sum(list)}
+	}
+	for _, f := range list {
+		d.out.Undecided = append(d.out.Undecided, d.naming.packets(&f))
+	}
+}
