@@ -201,6 +201,8 @@ func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset) (
 		return Diff(nil, want), nil
 	case o.alien, c.features.Persist && !o.Owned && !o.Orphan:
 		ch = Diff(nil, withCounts(want, o.Ruleset))
+	case o.Ruleset == want && !o.Orphan: // it is what was committed last, as it mostly is when somebody looks after it
+		return &Change{want: want, handles: o.handles}, nil
 	default:
 		ch = diff(o.Ruleset, want, o.Unread)
 		ch.handles = o.handles
