@@ -24,7 +24,7 @@ func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report,
 		return r, nil
 	}
 	e.noteInterfaces(c.Policy, r)
-	want, err := e.compile(c)
+	want, err := e.compile(c, r)
 	if err != nil {
 		return r, err
 	}
@@ -62,7 +62,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	if e.lock == nil {
 		return r, ErrReadOnly
 	}
-	want, err := e.compile(c)
+	want, err := e.compile(c, r)
 	if err != nil {
 		return r, err
 	}
@@ -114,7 +114,7 @@ func (e *Enforcer) Intact(ctx context.Context) error {
 	case e.conn == nil:
 		return unanswered(e.refusal)
 	case e.running.rules == nil:
-		want, err := e.compile(e.running.Candidate)
+		want, err := e.compile(e.running.Candidate, new(Report))
 		if err != nil {
 			return err
 		}
@@ -151,8 +151,8 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 }
 
 // compile turns a candidate into what the kernel shall hold, and has it shown equal to the policy before the kernel
-// hears a word: an error of the compiler costs a reload, never a hole.
-func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) {
+// hears a word: an error of the compiler costs a reload, never a hole. The report notes where that was a sample.
+func (e *Enforcer) compile(c *Candidate, r *Report) (*ruleset.Ruleset, error) {
 	opt := compile.Options{LogGroup: e.opt.LogGroup}
 	if f, ok := e.Features(); ok {
 		opt.NoLabels = !f.Labels
@@ -161,8 +161,12 @@ func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", c.Entry, err)
 	}
-	if err := compile.Verify(c.Policy, want); err != nil {
+	proof, err := compile.Verify(c.Policy, want)
+	if err != nil {
 		return nil, fmt.Errorf("the compiled form of %s is not what it says, and was not applied: %w", c.Entry, err)
+	}
+	if proof.Sampled {
+		r.note(proof.String())
 	}
 	return want, nil
 }

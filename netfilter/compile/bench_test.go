@@ -49,7 +49,7 @@ func BenchmarkVerify(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				if err := Verify(p, rs); err != nil {
+				if _, err := Verify(p, rs); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -55,7 +55,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := Verify(p, rs); err != nil {
+			if _, err := Verify(p, rs); err != nil {
 				t.Error(err)
 			}
 			got := text(t, rs)
@@ -104,7 +104,7 @@ func TestExamples(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := Verify(p, rs); err != nil {
+			if _, err := Verify(p, rs); err != nil {
 				t.Error(err)
 			}
 			listsTheSame(t, rs)

@@ -2,32 +2,132 @@ package compile
 
 import (
 	"fmt"
+	"net/netip"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 )
 
-// verifyVisits bounds the work of a Verify: packets times rules that they pass.
-const verifyVisits = 1 << 20
+// Report is how much a Verify has looked at.
+type Report struct {
+	Packets int // that policy and compiled form were both asked about
+	// Corners is how many packets every corner of every rule would take, about.
+	Corners int
+	// Sampled: not every corner had its packet, because there are too many.
+	Sampled bool
+}
 
-// Verify holds the compiled form against the policy: both must decide the same of packets drawn at the corners of what the
-// policy says, for the same rule. It is a check of the compiler, on the policy at hand: packets near each rule where there
-// are up to some 500, else near a sample of them. The draws are the same each time. The error shows the packet.
-func Verify(p *policy.Policy, rs *ruleset.Ruleset) error {
-	s := newSampler(p, 1)
-	// Bans come and go without an apply, so the sets are held against the policy both as they are and with something in them.
-	for _, p := range []*policy.Policy{p, p.With(s.fill())} {
-		m, err := ruleset.NewMachine(rs, Contents(p))
-		if err != nil {
-			return err
+// String is the report in a sentence without a full stop.
+func (r Report) String() string {
+	if r.Sampled {
+		return fmt.Sprintf("the compiled rules were held against the policy on a sample: %d packets, where every corner of every rule would take some %d", r.Packets, r.Corners)
+	}
+	return fmt.Sprintf("the compiled rules were held against the policy on %d packets, at every corner of every rule", r.Packets)
+}
+
+// The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn.
+const (
+	everyCorner = 700_000
+	sampled     = 150_000
+)
+
+// Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
+// count and log. The packets, witnesses, lie at and just beside every corner of every rule and of what stands before the rules, in
+// every dimension, the other dimensions taken from corners too: the rule's own, and its neighbours' within it. Where a rule
+// before decides a witness, another is looked for that escapes it.
+//
+// The witnesses are made from the policy alone, with nothing that Compile uses, and are the same each time. The error is a
+// *Disagreement, or a rule set that no kernel would take.
+func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) {
+	return verify(p, rs, everyCorner, sampled)
+}
+
+func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, error) {
+	if err := distinct(p); err != nil {
+		return Report{}, err
+	}
+	linear, err := ruleset.NewMachine(rs, Contents(p))
+	if err != nil {
+		return Report{}, err
+	}
+	machine := linear.Indexed()
+	first := newProof(p, rs, linear, machine, false)
+	proofs := []*proof{first}
+	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, in two ways.
+	if first.dynamic() {
+		for seed := range uint64(2) {
+			filled := p.With(fill(p, seed+1))
+			contents := Contents(filled)
+			proofs = append(proofs, newProof(filled, rs, linear.With(contents), machine.With(contents), true))
 		}
-		packets := min(8000, verifyVisits/(len(s.rules)+1)/2)
-		for i := range packets {
-			pkt := s.draw(i, packets)
-			if err := agree(p, m, &pkt); err != nil {
-				return err
+	}
+	var r Report
+	var jobs []job
+	for _, pr := range proofs {
+		r.Corners += pr.corners()
+	}
+	share := 1.0
+	if r.Corners > every {
+		r.Sampled = true
+		share = float64(most) / float64(r.Corners)
+	}
+	for _, pr := range proofs {
+		jobs = append(jobs, pr.jobs(share)...)
+	}
+	r.Packets, err = work(jobs)
+	return r, err
+}
+
+// job is a part of the work, which stands for itself; a witness draws the same packets whoever does it.
+type job func(*witness) error
+
+// work does jobs on every processor, and returns how many packets they took and the error of the first that failed.
+func work(jobs []job) (packets int, err error) {
+	errs := make([]error, len(jobs))
+	var next, total atomic.Int64
+	var failed atomic.Bool
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
+		all.Go(func() {
+			var w witness
+			for !failed.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= len(jobs) {
+					break
+				}
+				w.seed(uint64(i))
+				if errs[i] = jobs[i](&w); errs[i] != nil {
+					failed.Store(true)
+				}
 			}
+			total.Add(int64(w.packets))
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return int(total.Load()), err
+		}
+	}
+	return int(total.Load()), nil
+}
+
+// distinct tells whether all rules have counters of their own: else two that are confused would look alike.
+func distinct(p *policy.Policy) error {
+	taken := make(map[string]*policy.Rule)
+	for _, list := range p.Lists {
+		for _, r := range list {
+			name := ChainName(r)
+			if o := taken[name]; o != nil {
+				return fmt.Errorf("the rules %s (%s) and %s (%s) would share the chain %s", o.ID, o.At.Short(), r.ID, r.At.Short(), name)
+			}
+			taken[name] = r
 		}
 	}
 	return nil
@@ -43,34 +143,77 @@ func Contents(p *policy.Policy) map[string]addrset.Addrs {
 	return out
 }
 
-// agree tells where policy and machine differ about a packet.
-func agree(p *policy.Policy, m *ruleset.Machine, pkt *policy.Packet) error {
-	d, got := p.Decide(pkt), m.Eval(pkt)
-	by := ""
-	if n := len(got.Counters); n > 0 {
-		by = got.Counters[n-1]
-	}
-	if got.Verdict == d.Verdict && sameDecider(p, pkt, d, by) {
-		return nil
-	}
-	return fmt.Errorf("the compiled rules do not do what the policy says: %s by %s became %s by %s, of the packet %+v",
-		d.Verdict, d.By, got, by, *pkt)
+// Disagreement is a packet to which the compiled form does something else than the policy.
+type Disagreement struct {
+	Packet policy.Packet
+	Route  string // how it travels, where that is unusual
+	Want   policy.Decision
+	Given  map[string]addrset.Addrs // what dynamic sets held
+	Got    ruleset.Outcome
+	What   string // what is wrong
 }
 
-// sameDecider tells whether the counter that counted last is that of what decided.
-func sameDecider(p *policy.Policy, pkt *policy.Packet, d policy.Decision, counter string) bool {
-	uncounted := counter == ""
-	switch {
-	case d.Rule != nil:
-		return counter == ChainName(d.Rule)
-	case d.By == policy.ByLoopback, d.By == policy.ByEstablished, d.By == policy.ByUnjudged:
-		return uncounted
-	case d.By == policy.ByFailsafe && uncounted:
-		// Established packets are asked first, as no verdict changes by it.
-		return p.Base.Established && (pkt.State == policy.Established || pkt.State == policy.Related)
-	case d.By == policy.ByBlock && pkt.Dir == policy.Forward && counter == BaseCounter(pkt.Dir, policy.ByReversePath):
-		// The way back is known in prerouting, the final destination not before the forward hook.
-		return true
+// Error is the packet in words that `ringwall explain` reads, both answers, and the chains that the packet came through.
+func (d *Disagreement) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the packet %q", d.Packet.String())
+	if d.Route != "" {
+		fmt.Fprintf(&b, ", %s", d.Route)
 	}
-	return counter == BaseCounter(pkt.Dir, d.By)
+	for i, name := range sortedKeys(d.Given) {
+		if i == 0 {
+			b.WriteString(", with dynamic sets filled:")
+		} else {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, " %s holds %s", name, shown(d.Given[name]))
+	}
+	fmt.Fprintf(&b, ": the policy says %s by %s", d.Want.Verdict, d.Want.By)
+	if d.Want.At.File != "" {
+		fmt.Fprintf(&b, " (%s)", d.Want.At.Short())
+	}
+	fmt.Fprintf(&b, ", the compiled rules %s", d.Got.Verdict)
+	if len(d.Got.Counters) > 0 {
+		fmt.Fprintf(&b, " as %s", strings.Join(d.Got.Counters, ", "))
+	}
+	fmt.Fprintf(&b, " (chains %s)", strings.Join(d.Got.Path, ", "))
+	if d.What != "" {
+		fmt.Fprintf(&b, ": %s", d.What)
+	}
+	return b.String()
+}
+
+func sortedKeys(m map[string]addrset.Addrs) []string {
+	var names []string
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// shown is the first few ranges of some addresses.
+func shown(a addrset.Addrs) string {
+	const few = 4
+	var parts []string
+	add := func(lo, hi netip.Addr) {
+		if lo == hi {
+			parts = append(parts, lo.String())
+		} else {
+			parts = append(parts, fmt.Sprintf("%s-%s", lo, hi))
+		}
+	}
+	for _, r := range a.V4.Ranges() {
+		add(r.Lo.Addr(), r.Hi.Addr())
+	}
+	for _, r := range a.V6.Ranges() {
+		add(r.Lo.Addr(), r.Hi.Addr())
+	}
+	if n := len(parts); n > few {
+		parts = append(parts[:few], fmt.Sprintf("and %d more", n-few))
+	}
+	if parts == nil {
+		return "nothing"
+	}
+	return "[" + strings.Join(parts, ", ") + "]"
 }

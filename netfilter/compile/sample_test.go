@@ -74,7 +74,7 @@ func (s *sampler) rule(r *policy.Rule) {
 	s.what(m.What)
 	s.addresses(m.From)
 	s.addresses(m.To)
-	for _, p := range ends(m.Sport) {
+	for _, p := range sampledEnds(m.Sport) {
 		s.sports = append(s.sports, uint16(p))
 	}
 	for _, c := range []policy.Choice[policy.Pattern]{m.IIf, m.OIf} {
@@ -98,8 +98,8 @@ func (s *sampler) rule(r *policy.Rule) {
 }
 
 func (s *sampler) what(w policy.What) {
-	s.keys[0] = append(s.keys[0], ends(w.V4)...)
-	s.keys[1] = append(s.keys[1], ends(w.V6)...)
+	s.keys[0] = append(s.keys[0], sampledEnds(w.V4)...)
+	s.keys[1] = append(s.keys[1], sampledEnds(w.V6)...)
 }
 
 func (s *sampler) addresses(a policy.Addrs) {
@@ -109,10 +109,10 @@ func (s *sampler) addresses(a policy.Addrs) {
 }
 
 func (s *sampler) static(a addrset.Addrs) {
-	for _, k := range ends(a.V4) {
+	for _, k := range sampledEnds(a.V4) {
 		s.addrs[0] = append(s.addrs[0], k.Addr())
 	}
-	for _, k := range ends(a.V6) {
+	for _, k := range sampledEnds(a.V6) {
 		s.addrs[1] = append(s.addrs[1], k.Addr())
 	}
 }
@@ -123,7 +123,7 @@ func (s *sampler) fill() map[string]addrset.Addrs {
 	for _, name := range dynamicSets(s.p) {
 		for f := range s.addrs {
 			for range 3 {
-				addr := pick(s.rng, s.addrs[f])
+				addr := oneOfList(s.rng, s.addrs[f])
 				given[name] = given[name].Union(addrset.OfRange(addr, addr))
 			}
 		}
@@ -131,8 +131,8 @@ func (s *sampler) fill() map[string]addrset.Addrs {
 	return given
 }
 
-// ends is the first and last number of every range of a set, and their neighbours outside.
-func ends[K addrset.Key[K]](s addrset.Set[K]) []K {
+// sampledEnds is the first and last number of every range of a set, and their neighbours outside.
+func sampledEnds[K addrset.Key[K]](s addrset.Set[K]) []K {
 	var out []K
 	for i, r := range s.Ranges() {
 		if i == shownRanges {
@@ -143,14 +143,14 @@ func ends[K addrset.Key[K]](s addrset.Set[K]) []K {
 	return out
 }
 
-func pick[T any](rng *rand.Rand, list []T) T { return list[rng.IntN(len(list))] }
+func oneOfList[T any](rng *rand.Rand, list []T) T { return list[rng.IntN(len(list))] }
 
-// within draws a number of a set, mostly an end of a range; other where the set is empty.
-func within[K addrset.Key[K]](rng *rand.Rand, s addrset.Set[K], other K) K {
+// inside draws a number of a set, mostly an end of a range; other where the set is empty.
+func inside[K addrset.Key[K]](rng *rand.Rand, s addrset.Set[K], other K) K {
 	if s.IsEmpty() {
 		return other
 	}
-	r := pick(rng, s.Ranges())
+	r := oneOfList(rng, s.Ranges())
 	if rng.IntN(2) == 0 {
 		return r.Lo
 	}
@@ -165,27 +165,27 @@ func (s *sampler) any() policy.Packet {
 	rng := s.rng
 	f := rng.IntN(2)
 	pkt := policy.Packet{
-		Dir:      pick(rng, policy.Dirs[:]),
-		Src:      pick(rng, s.addrs[f]),
-		Dst:      pick(rng, s.addrs[f]),
-		HopLimit: pick(rng, []uint8{1, 64, 254, 255}),
-		IIf:      pick(rng, s.names),
-		OIf:      pick(rng, s.names),
-		MAC:      pick(rng, s.macs),
+		Dir:      oneOfList(rng, policy.Dirs[:]),
+		Src:      oneOfList(rng, s.addrs[f]),
+		Dst:      oneOfList(rng, s.addrs[f]),
+		HopLimit: oneOfList(rng, []uint8{1, 64, 254, 255}),
+		IIf:      oneOfList(rng, s.names),
+		OIf:      oneOfList(rng, s.names),
+		MAC:      oneOfList(rng, s.macs),
 		HasMAC:   rng.IntN(4) > 0,
-		Mark:     pick(rng, s.marks),
+		Mark:     oneOfList(rng, s.marks),
 		Socket:   rng.IntN(4) > 0,
-		UID:      pick(rng, s.ids),
-		GID:      pick(rng, s.ids),
+		UID:      oneOfList(rng, s.ids),
+		GID:      oneOfList(rng, s.ids),
 		Spoofed:  rng.IntN(8) == 0,
-		Time:     pick(rng, s.times),
-		Sport:    pick(rng, s.sports),
+		Time:     oneOfList(rng, s.times),
+		Sport:    oneOfList(rng, s.sports),
 	}
 	// Most packets that rules see are new.
 	if rng.IntN(4) == 0 {
-		pkt.State = pick(rng, []policy.State{policy.Established, policy.Related, policy.Invalid, policy.Untracked})
+		pkt.State = oneOfList(rng, []policy.State{policy.Established, policy.Related, policy.Invalid, policy.Untracked})
 	}
-	setKey(&pkt, pick(rng, s.keys[f]))
+	setKey(&pkt, oneOfList(rng, s.keys[f]))
 	return pkt
 }
 
@@ -194,25 +194,25 @@ func (s *sampler) before() policy.Packet {
 	pkt, rng := s.any(), s.rng
 	switch n := rng.IntN(3); {
 	case n == 0:
-		setKey(&pkt, policy.Key(policy.ProtoUDP, pick(rng, dhcpPorts)))
-		pkt.Sport = pick(rng, dhcpPorts)
+		setKey(&pkt, policy.Key(policy.ProtoUDP, oneOfList(rng, dhcpPorts)))
+		pkt.Sport = oneOfList(rng, dhcpPorts)
 		if pkt.Is6() && rng.IntN(2) == 0 {
 			pkt.Src = netip.MustParseAddr("fe80::1")
 		}
 	case n == 1 || len(s.p.Failsafe) == 0:
-		pkt.HopLimit = pick(rng, []uint8{254, 255})
+		pkt.HopLimit = oneOfList(rng, []uint8{254, 255})
 		if !pkt.Is6() {
 			setKey(&pkt, policy.Key(policy.ProtoICMP, uint16(rng.IntN(14))<<8))
 			break
 		}
-		pkt.Src = netip.MustParseAddr(pick(rng, []string{"fe80::1", "febf::1", "::", "2001:db8::1"}))
-		setKey(&pkt, policy.Key(policy.ProtoICMPv6, uint16(pick(rng, []int{0, 127})+rng.IntN(20))<<8))
+		pkt.Src = netip.MustParseAddr(oneOfList(rng, []string{"fe80::1", "febf::1", "::", "2001:db8::1"}))
+		setKey(&pkt, policy.Key(policy.ProtoICMPv6, uint16(oneOfList(rng, []int{0, 127})+rng.IntN(20))<<8))
 	default:
-		f := pick(rng, s.p.Failsafe)
+		f := oneOfList(rng, s.p.Failsafe)
 		pkt = s.near(&policy.Rule{List: policy.In, Match: policy.Match{
 			What: f.What, From: f.From, To: policy.AnyAddrs(), Sport: addrset.All[addrset.U16](),
 		}})
-		pkt.State = pick(rng, []policy.State{policy.New, policy.Established})
+		pkt.State = oneOfList(rng, []policy.State{policy.New, policy.Established})
 		if rng.IntN(2) == 0 {
 			pkt.Dir, pkt.Src, pkt.Dst, pkt.Sport, pkt.Dport = policy.Out, pkt.Dst, pkt.Src, pkt.Dport, pkt.Sport
 			if pkt.Is6() {
@@ -257,81 +257,48 @@ func (s *sampler) near(r *policy.Rule) policy.Packet {
 	if six {
 		f, what = 1, m.What.V6
 	}
-	pkt.Src, pkt.Dst = pick(rng, s.addrs[f]), pick(rng, s.addrs[f])
-	setKey(&pkt, pick(rng, s.keys[f]))
+	pkt.Src, pkt.Dst = oneOfList(rng, s.addrs[f]), oneOfList(rng, s.addrs[f])
+	setKey(&pkt, oneOfList(rng, s.keys[f]))
 	if most() {
-		setKey(&pkt, within(rng, what, 0))
+		setKey(&pkt, inside(rng, what, 0))
 	}
 	address := func(addr *netip.Addr, a policy.Addrs) {
 		switch {
 		case len(a.Terms) == 0 || !most():
 		case six:
-			*addr = within(rng, pick(rng, a.Terms).Static.V6, addrset.V6(*addr)).Addr()
+			*addr = inside(rng, oneOfList(rng, a.Terms).Static.V6, addrset.V6(*addr)).Addr()
 		default:
-			*addr = within(rng, pick(rng, a.Terms).Static.V4, addrset.V4(*addr)).Addr()
+			*addr = inside(rng, oneOfList(rng, a.Terms).Static.V4, addrset.V4(*addr)).Addr()
 		}
 	}
 	address(&pkt.Src, m.From)
 	address(&pkt.Dst, m.To)
 	if most() {
-		pkt.Sport = uint16(within(rng, m.Sport, 0))
+		pkt.Sport = uint16(inside(rng, m.Sport, 0))
 	}
 	iface := func(name *string, c policy.Choice[policy.Pattern]) {
 		if len(c.Yes) > 0 && most() {
-			*name = strings.Replace(string(pick(rng, c.Yes)), "*", "x", 1)
+			*name = strings.Replace(string(oneOfList(rng, c.Yes)), "*", "x", 1)
 		}
 	}
 	iface(&pkt.IIf, m.IIf)
 	iface(&pkt.OIf, m.OIf)
 	if len(m.Mark.Yes) > 0 && most() {
-		k := pick(rng, m.Mark.Yes)
+		k := oneOfList(rng, m.Mark.Yes)
 		pkt.Mark = k.Value | rng.Uint32()&^k.Mask
 	}
 	pkt.Socket = pkt.Socket || most()
 	if len(m.User.Yes) > 0 && most() {
-		pkt.UID = pick(rng, m.User.Yes).ID
+		pkt.UID = oneOfList(rng, m.User.Yes).ID
 	}
 	if len(m.Group.Yes) > 0 && most() {
-		pkt.GID = pick(rng, m.Group.Yes).ID
+		pkt.GID = oneOfList(rng, m.Group.Yes).ID
 	}
 	if len(m.MAC.Yes) > 0 && most() {
-		pkt.MAC, pkt.HasMAC = pick(rng, m.MAC.Yes), true
+		pkt.MAC, pkt.HasMAC = oneOfList(rng, m.MAC.Yes), true
 	}
 	if r.Expires != 0 && most() {
 		pkt.Time = r.Expires - 1
 	}
 	return pkt
-}
-
-// setKey gives a packet the protocol, and port or type, of a key.
-func setKey(pkt *policy.Packet, k addrset.U32) {
-	pkt.Proto, pkt.Dport, pkt.Type, pkt.Code = uint8(k>>16), 0, 0, 0
-	switch {
-	case policy.HasPorts(pkt.Proto):
-		pkt.Dport = uint16(k)
-	case pkt.Proto == policy.ProtoICMP && !pkt.Is6(), pkt.Proto == policy.ProtoICMPv6 && pkt.Is6():
-		pkt.Type, pkt.Code = uint8(k>>8), uint8(k)
-	}
-	if !policy.HasPorts(pkt.Proto) {
-		pkt.Sport = 0
-	}
-}
-
-// possible makes a packet one that can occur: a socket is known only where a packet leaves, an address of hardware where it
-// arrives, and what passes through does not come from the loopback.
-func possible(pkt *policy.Packet) {
-	switch pkt.Dir {
-	case policy.In:
-		pkt.OIf, pkt.Socket = "", false
-	case policy.Out:
-		pkt.IIf, pkt.HasMAC, pkt.Spoofed = "", false, false
-	case policy.Forward:
-		pkt.Socket = false
-		if pkt.IIf == policy.Loopback {
-			pkt.IIf = "eth0"
-		}
-	}
-	if !policy.HasPorts(pkt.Proto) {
-		pkt.Sport = 0
-	}
 }

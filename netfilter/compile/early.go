@@ -1,0 +1,109 @@
+package compile
+
+import (
+	"net/netip"
+
+	"ringwall/rules/policy"
+)
+
+// What stands before the rules has its corners in few dimensions, and the same in every policy. Here they are tried with each other.
+
+// states is every state.
+var states = [...]policy.State{policy.New, policy.Established, policy.Related, policy.Invalid, policy.Untracked}
+
+// corners of a family, for what stands before the rules: an ordinary address first.
+type familyCorners struct {
+	sources, targets []netip.Addr
+	types            []protoTypes
+	ports            []uint16 // of DHCP
+}
+
+// protoTypes is types of ICMP, or 0 of a protocol that has none.
+type protoTypes struct {
+	proto uint8
+	types []uint8
+}
+
+func addresses(texts ...string) (out []netip.Addr) {
+	for _, t := range texts {
+		out = append(out, netip.MustParseAddr(t))
+	}
+	return out
+}
+
+func cornersBefore() [2]familyCorners {
+	icmp := []uint8{0, 1, 2, 3, 4, 5, 8, 10, 11, 12, 13, 30, 255}
+	icmp6 := []uint8{0, 1, 2, 3, 4, 5, 127, 128, 129, 130, 131, 132, 133, 134, 135, 136, 137, 138, 142, 143, 144, 255}
+	none := []uint8{0}
+	all := []protoTypes{{0, none}, {policy.ProtoICMP, icmp}, {policy.ProtoIGMP, none}, {47, none}, {policy.ProtoICMPv6, icmp6}, {255, none}}
+	return [2]familyCorners{
+		{
+			sources: addresses("192.0.2.77", "0.0.0.0"),
+			targets: addresses("198.18.0.1", "224.0.0.1"),
+			types:   all,
+			ports:   []uint16{66, 67, 68, 69, 546, 547},
+		},
+		{
+			sources: addresses("2001:db8:77::77", "::", "::1", "fe7f:ffff::ffff", "fe80::", "fe80::1", "febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fec0::"),
+			targets: addresses("2001:2::1", "ff02::1"),
+			types:   all,
+			ports:   []uint16{545, 546, 547, 548, 67, 68},
+		},
+	}
+}
+
+// base has packets judged at the corners of what stands before the rules, whatever the policy.
+func (w *witness) base(dir policy.Dir) error {
+	var failed error
+	for _, f := range cornersBefore() {
+		for _, state := range states {
+			ask := func(change func(*policy.Packet)) {
+				pkt := policy.Packet{
+					Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(2)], HopLimit: 64,
+					IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
+				}
+				change(&pkt)
+				if failed == nil && possible(&pkt) {
+					_, failed = w.hold(&pkt)
+				}
+			}
+			icmp := func(proto, typ uint8, change func(*policy.Packet)) {
+				ask(func(pkt *policy.Packet) {
+					setKey(pkt, policy.Key(proto, uint16(typ)<<8|uint16(w.rng.IntN(3))))
+					change(pkt)
+				})
+			}
+			for _, t := range f.types {
+				for _, typ := range t.types {
+					for _, spoofed := range []bool{false, true} {
+						for _, hops := range []uint8{254, 255} {
+							icmp(t.proto, typ, func(pkt *policy.Packet) { pkt.HopLimit, pkt.Spoofed = hops, spoofed })
+						}
+					}
+				}
+			}
+			for _, src := range f.sources {
+				for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
+					icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
+				}
+				for _, sport := range f.ports {
+					for _, dport := range f.ports {
+						ask(func(pkt *policy.Packet) {
+							pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
+						})
+					}
+				}
+			}
+			ask(func(pkt *policy.Packet) { pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, f.ports[1], f.ports[2] })
+			for _, name := range []string{policy.Loopback, "l", "lo0", "", "ol"} {
+				for _, spoofed := range []bool{false, true} {
+					ask(func(pkt *policy.Packet) {
+						pkt.IIf, pkt.OIf, pkt.Spoofed = name, name, spoofed
+						pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, 40000, uint16(w.rng.Uint32())
+					})
+				}
+			}
+		}
+	}
+	return failed
+}

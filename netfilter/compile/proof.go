@@ -1,0 +1,304 @@
+package compile
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+	"ringwall/rules/sieve"
+	"ringwall/rules/space"
+)
+
+// proof is a policy and its compiled form while dynamic sets hold something, ready to be asked about many packets.
+type proof struct {
+	p       *policy.Policy
+	linear  *ruleset.Machine // tries every rule
+	machine *ruleset.Machine // does the same quicker
+	over    *ruleset.Machine // takes limits as exceeded
+	slowly  int              // one in so many packets is asked about without the shortcuts
+	labels  bool             // the compiled form marks what `in` has admitted
+	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
+
+	block  addrset.Addrs
+	before []*shape            // what `block` and `failsafe` name, as packets of `in`
+	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
+	lists  [3][]*shape         // of the rules
+	sieves [3]*sieve.Sieve     // nil where a list is short
+}
+
+// longList is how many rules a list must have for a sieve to pay.
+const longList = 24
+
+func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, filled bool) *proof {
+	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: filled}
+	rules := 0
+	for dir, list := range p.Lists {
+		rules += len(list)
+		for _, r := range list {
+			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, p.Given))
+		}
+		if len(list) >= longList {
+			shapes := pr.lists[dir]
+			pr.sieves[dir] = sieve.New(len(list), int(dims), func(rule, axis int) ([]sieve.Range, bool) { return shapes[rule].ranges(dim(axis)) })
+		}
+	}
+	pr.slowly = max(4, rules/16)
+	pr.block = space.Resolve(p.Block, p.Given)
+	pr.early = make(map[string][]*shape)
+	add := func(by string, dir policy.Dir, m policy.Match) *shape {
+		s := newShape(dir, &m, 0, p.Given)
+		pr.early[by] = append(pr.early[by], s)
+		return s
+	}
+	if len(p.Block.Terms) > 0 {
+		from, to := whole(), whole()
+		from.From, to.To = p.Block, p.Block
+		pr.before = append(pr.before, add(policy.ByBlock, policy.In, from))
+		add(policy.ByBlock, policy.Out, to)
+		add(policy.ByBlock, policy.Forward, from)
+		add(policy.ByBlock, policy.Forward, to)
+	}
+	for _, f := range p.Failsafe {
+		m := whole()
+		m.What, m.From = f.What, f.From
+		pr.before = append(pr.before, add(policy.ByFailsafe, policy.In, m))
+	}
+	lo := policy.Choice[policy.Pattern]{Yes: []policy.Pattern{policy.Loopback}}
+	for _, dir := range policy.Dirs {
+		over := whole()
+		if dir == policy.Out {
+			over.OIf = lo
+		} else {
+			over.IIf = lo
+		}
+		add(policy.ByLoopback, dir, over)
+		for by, what := range map[string]policy.What{
+			policy.ByNeighbour:  {V6: typeKeys(policy.ProtoICMPv6, 133, 136)},
+			policy.ByMulticast:  {V4: typeKeys(policy.ProtoIGMP, 0, 255), V6: typeKeys(policy.ProtoICMPv6, 130, 143)},
+			policy.ByICMPErrors: {V4: typeKeys(policy.ProtoICMP, 3, 12), V6: typeKeys(policy.ProtoICMPv6, 1, 4)},
+			policy.ByDHCPClient: {V4: addrset.Between(policy.Key(17, 67), policy.Key(17, 68)), V6: addrset.Between(policy.Key(17, 546), policy.Key(17, 547))},
+		} {
+			m := whole()
+			m.What = what
+			add(by, dir, m)
+		}
+	}
+	return pr
+}
+
+// hasLabels tells whether a rule set marks connections at all.
+func hasLabels(rs *ruleset.Ruleset) bool {
+	for _, ch := range rs.Chains {
+		for _, r := range ch.Rules {
+			for _, e := range r.Exprs {
+				if _, is := e.(ruleset.SetLabel); is {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// whole matches everything.
+func whole() policy.Match {
+	return policy.Match{What: policy.AnyWhat(), From: policy.AnyAddrs(), To: policy.AnyAddrs(), Sport: addrset.All[addrset.U16]()}
+}
+
+// typeKeys is the keys of types of ICMP.
+func typeKeys(proto, first, last uint8) addrset.Set[addrset.U32] {
+	return addrset.Between(policy.Key(proto, uint16(first)<<8), policy.Key(proto, uint16(last)<<8|0xff))
+}
+
+// dynamic tells whether anything asks for dynamic sets.
+func (pr *proof) dynamic() bool {
+	asks := func(s *shape) bool { return s.dynamic }
+	return slices.ContainsFunc(pr.before, asks) || slices.ContainsFunc(slices.Concat(pr.lists[:]...), asks)
+}
+
+// concerns tells whether witnesses of a shape are part of this proof.
+func (pr *proof) concerns(s *shape) bool { return !pr.filled || s.dynamic }
+
+// corners is how many witnesses there are to be, about.
+func (pr *proof) corners() (n int) {
+	for _, s := range pr.before {
+		n += 4 * s.count()
+	}
+	for _, list := range pr.lists {
+		for _, s := range list {
+			if pr.concerns(s) {
+				n += s.count()
+			}
+		}
+	}
+	return n
+}
+
+// ranges is the keys on the axis of a dimension that s takes, and maybe more; false where it takes any, or most.
+func (s *shape) ranges(d dim) (out []sieve.Range, ok bool) {
+	m := s.match
+	word := func(n uint64) { out = append(out, sieve.Range{Lo: sieve.Key{Lo: n}, Hi: sieve.Key{Lo: n}}) }
+	switch d {
+	case dimSrc, dimDst:
+		a := s.from
+		if d == dimDst {
+			a = s.to
+		}
+		for _, r := range a.V4.Ranges() {
+			out = append(out, sieve.Range{Lo: keyOf(r.Lo.Addr()), Hi: keyOf(r.Hi.Addr())})
+		}
+		for _, r := range a.V6.Ranges() {
+			out = append(out, sieve.Range(r))
+		}
+		return out, !a.IsAll()
+	case dimKey:
+		for hi, set := range []addrset.Set[addrset.U32]{m.What.V4, m.What.V6} {
+			for _, r := range set.Ranges() {
+				out = append(out, sieve.Range{Lo: sieve.Key{Hi: uint64(hi), Lo: uint64(r.Lo)}, Hi: sieve.Key{Hi: uint64(hi), Lo: uint64(r.Hi)}})
+			}
+		}
+		return out, !m.What.IsAny()
+	case dimSport:
+		for _, r := range m.Sport.Ranges() {
+			out = append(out, sieve.Range{Lo: sieve.Key{Lo: uint64(r.Lo)}, Hi: sieve.Key{Lo: uint64(r.Hi)}})
+		}
+		return out, !m.Sport.IsAll()
+	case dimIIf, dimOIf:
+		c := m.IIf
+		if d == dimOIf {
+			c = m.OIf
+		}
+		for _, p := range c.Yes {
+			name, wild := strings.CutSuffix(string(p), "*")
+			r := sieve.Range{Lo: keyOfName(name, 0), Hi: keyOfName(name, 0)}
+			if wild {
+				r.Hi = keyOfName(name, 0xff)
+			}
+			out = append(out, r)
+		}
+	case dimMAC:
+		for _, a := range m.MAC.Yes {
+			word(keyOfMAC(a))
+		}
+	case dimMark:
+		for _, k := range m.Mark.Yes {
+			out = append(out, sieve.Range{Lo: sieve.Key{Lo: uint64(k.Value)}, Hi: sieve.Key{Lo: uint64(k.Value | ^k.Mask)}})
+		}
+	case dimUser:
+		for _, o := range m.User.Yes {
+			word(uint64(o.ID))
+		}
+	case dimGroup:
+		for _, o := range m.Group.Yes {
+			word(uint64(o.ID))
+		}
+	}
+	return out, out != nil
+}
+
+// keyIn is a packet's place on the axis of a dimension, false where it has none.
+func keyIn(pkt *policy.Packet, d dim) (sieve.Key, bool) {
+	switch d {
+	case dimSrc:
+		return keyOf(pkt.Src), true
+	case dimDst:
+		return keyOf(pkt.Dst), true
+	case dimKey:
+		k := sieve.Key{Lo: uint64(pkt.Key())}
+		if pkt.Is6() {
+			k.Hi = 1
+		}
+		return k, true
+	case dimSport:
+		return sieve.Key{Lo: uint64(pkt.Sport)}, true
+	case dimIIf:
+		return keyOfName(pkt.IIf, 0), true
+	case dimOIf:
+		return keyOfName(pkt.OIf, 0), true
+	case dimMAC:
+		return sieve.Key{Lo: keyOfMAC(pkt.MAC)}, pkt.HasMAC
+	case dimMark:
+		return sieve.Key{Lo: uint64(pkt.Mark)}, true
+	case dimUser:
+		return sieve.Key{Lo: uint64(pkt.UID)}, pkt.Socket
+	case dimGroup:
+		return sieve.Key{Lo: uint64(pkt.GID)}, pkt.Socket
+	}
+	return sieve.Key{Lo: uint64(pkt.Time)}, true
+}
+
+// keyOf is an address as a key; of an IPv4 address, its mapped form.
+func keyOf(a netip.Addr) sieve.Key {
+	b := a.As16()
+	return sieve.Key{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
+}
+
+func keyOfName(name string, rest byte) sieve.Key {
+	var b [16]byte
+	for i := copy(b[:], name); i < len(b); i++ {
+		b[i] = rest
+	}
+	return sieve.Key{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
+}
+
+func keyOfMAC(a policy.MAC) uint64 {
+	return binary.BigEndian.Uint64([]byte{0, 0, a[0], a[1], a[2], a[3], a[4], a[5]})
+}
+
+// fill is contents for the dynamic sets: addresses at the corners of what asks for them, in each set at random.
+func fill(p *policy.Policy, seed uint64) map[string]addrset.Addrs {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	given := make(map[string]addrset.Addrs)
+	put := func(name string, lo, hi netip.Addr) {
+		if rng.IntN(2) == 0 {
+			given[name] = given[name].Union(addrset.OfRange(lo, hi))
+		}
+	}
+	take := func(a policy.Addrs) {
+		const few = 3 // addresses a term and family
+		for _, t := range a.Terms {
+			if t.IsStatic() {
+				continue
+			}
+			names := slices.Concat(t.In, t.NotIn)
+			for range few {
+				if s := t.Static.V4; !s.IsEmpty() && given[names[0]].V4.Len() < 1000 {
+					k := within(rng, s, plain4)
+					for _, name := range names {
+						put(name, k.Addr(), (k | 3).Addr())
+					}
+				}
+				if s := t.Static.V6; !s.IsEmpty() && given[names[0]].V6.Len() < 1000 {
+					k := within(rng, s, plain6)
+					for _, name := range names {
+						put(name, k.Addr(), addrset.U128{Hi: k.Hi, Lo: k.Lo | 0xff}.Addr())
+					}
+				}
+			}
+		}
+	}
+	take(p.Block)
+	for _, f := range p.Failsafe {
+		take(f.From)
+	}
+	for _, list := range p.Lists {
+		for _, r := range list {
+			take(r.Match.From)
+			take(r.Match.To)
+		}
+	}
+	return given
+}
+
+// within draws a plain key of a set, else an end of a range.
+func within[K addrset.Key[K]](rng *rand.Rand, s addrset.Set[K], plain func(*rand.Rand) K) K {
+	if k := plain(rng); s.Contains(k) {
+		return k
+	}
+	return end(rng, s)
+}

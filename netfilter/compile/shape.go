@@ -1,0 +1,204 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+	"ringwall/rules/space"
+)
+
+// shape is where a rule lies among packets, or block, or failsafe: what it takes in each dimension.
+type shape struct {
+	dir      policy.Dir
+	from, to addrset.Addrs // while dynamic sets hold what they are given
+	match    *policy.Match // the rest
+	expires  int64
+	dynamic  bool // it asks for dynamic sets
+}
+
+// dim is a dimension of packets that rules have.
+type dim uint8
+
+const (
+	dimSrc dim = iota
+	dimDst
+	dimKey
+	dimSport
+	dimIIf
+	dimOIf
+	dimMAC
+	dimMark
+	dimUser
+	dimGroup
+	dimTime
+	dims
+)
+
+func newShape(dir policy.Dir, m *policy.Match, expires int64, given map[string]addrset.Addrs) *shape {
+	conditional := func(a policy.Addrs) bool {
+		return slices.ContainsFunc(a.Terms, func(t policy.Term) bool { return !t.IsStatic() })
+	}
+	return &shape{
+		dir: dir, from: space.Resolve(m.From, given), to: space.Resolve(m.To, given), match: m, expires: expires,
+		dynamic: conditional(m.From) || conditional(m.To),
+	}
+}
+
+// what is the keys of a family.
+func (s *shape) what(six bool) addrset.Set[addrset.U32] {
+	if six {
+		return s.match.What.V6
+	}
+	return s.match.What.V4
+}
+
+// hasFamily tells whether packets of a family can be in s.
+func (s *shape) hasFamily(six bool) bool {
+	if six {
+		return !s.what(true).IsEmpty() && !s.from.V6.IsEmpty() && !s.to.V6.IsEmpty()
+	}
+	return !s.what(false).IsEmpty() && !s.from.V4.IsEmpty() && !s.to.V4.IsEmpty()
+}
+
+// has tells whether a packet is in s, as far as a dimension goes.
+func (s *shape) has(pkt *policy.Packet, d dim) bool {
+	m := s.match
+	switch d {
+	case dimSrc:
+		return s.from.Contains(pkt.Src)
+	case dimDst:
+		return s.to.Contains(pkt.Dst)
+	case dimKey:
+		return s.what(pkt.Is6()).Contains(pkt.Key())
+	case dimSport:
+		return m.Sport.Contains(addrset.U16(pkt.Sport))
+	case dimIIf:
+		return m.IIf.Matches(func(p policy.Pattern) bool { return p.Matches(pkt.IIf) })
+	case dimOIf:
+		return m.OIf.Matches(func(p policy.Pattern) bool { return p.Matches(pkt.OIf) })
+	case dimMAC:
+		return m.MAC.IsAny() || pkt.HasMAC && m.MAC.Matches(func(a policy.MAC) bool { return a == pkt.MAC })
+	case dimMark:
+		return m.Mark.Matches(func(k policy.Mark) bool { return pkt.Mark&k.Mask == k.Value })
+	case dimUser:
+		return m.User.IsAny() || pkt.Socket && m.User.Matches(func(o policy.Owner) bool { return o.ID == pkt.UID })
+	case dimGroup:
+		return m.Group.IsAny() || pkt.Socket && m.Group.Matches(func(o policy.Owner) bool { return o.ID == pkt.GID })
+	}
+	return s.expires == 0 || pkt.Time < s.expires
+}
+
+// open tells whether s takes everything in a dimension.
+func (s *shape) open(d dim) bool {
+	m := s.match
+	switch d {
+	case dimSrc:
+		return s.from.IsAll()
+	case dimDst:
+		return s.to.IsAll()
+	case dimKey:
+		return m.What.IsAny()
+	case dimSport:
+		return m.Sport.IsAll()
+	case dimIIf:
+		return m.IIf.IsAny()
+	case dimOIf:
+		return m.OIf.IsAny()
+	case dimMAC:
+		return m.MAC.IsAny()
+	case dimMark:
+		return m.Mark.IsAny()
+	case dimUser:
+		return m.User.IsAny()
+	case dimGroup:
+		return m.Group.IsAny()
+	}
+	return s.expires == 0
+}
+
+// meets tells whether s and o may share packets of a family, as far as intervals tell.
+func (s *shape) meets(o *shape, six bool) bool {
+	if s.dir != o.dir || !s.what(six).Overlaps(o.what(six)) || !s.match.Sport.Overlaps(o.match.Sport) {
+		return false
+	}
+	if six {
+		return s.from.V6.Overlaps(o.from.V6) && s.to.V6.Overlaps(o.to.V6)
+	}
+	return s.from.V4.Overlaps(o.from.V4) && s.to.V4.Overlaps(o.to.V4)
+}
+
+// value is a place in one dimension.
+type value struct {
+	dim  dim
+	none bool // the packet has no such thing
+	addr netip.Addr
+	n    uint64 // key, port, mark, user, group, time
+	name string
+	mac  policy.MAC
+}
+
+// put gives a packet the value.
+func (v value) put(pkt *policy.Packet) {
+	switch v.dim {
+	case dimSrc:
+		pkt.Src = v.addr
+	case dimDst:
+		pkt.Dst = v.addr
+	case dimKey:
+		setKey(pkt, addrset.U32(v.n))
+	case dimSport:
+		if policy.HasPorts(pkt.Proto) {
+			pkt.Sport = uint16(v.n)
+		}
+	case dimIIf:
+		pkt.IIf = v.name
+	case dimOIf:
+		pkt.OIf = v.name
+	case dimMAC:
+		pkt.MAC, pkt.HasMAC = v.mac, !v.none
+	case dimMark:
+		pkt.Mark = uint32(v.n)
+	case dimUser:
+		pkt.UID, pkt.Socket = uint32(v.n), !v.none
+	case dimGroup:
+		pkt.GID, pkt.Socket = uint32(v.n), pkt.Socket && !v.none
+	case dimTime:
+		pkt.Time = int64(v.n)
+	}
+}
+
+// setKey gives a packet the protocol, and port or type, of a key.
+func setKey(pkt *policy.Packet, k addrset.U32) {
+	pkt.Proto, pkt.Dport, pkt.Type, pkt.Code = uint8(k>>16), 0, 0, 0
+	switch {
+	case policy.HasPorts(pkt.Proto):
+		pkt.Dport = uint16(k)
+	case pkt.Proto == policy.ProtoICMP && !pkt.Is6(), pkt.Proto == policy.ProtoICMPv6 && pkt.Is6():
+		pkt.Type, pkt.Code = uint8(k>>8), uint8(k)
+	}
+	if !policy.HasPorts(pkt.Proto) {
+		pkt.Sport = 0
+	}
+}
+
+// possible makes a packet one that can occur: a socket is known only where a packet leaves, an address of hardware where it
+// arrives, and what passes through does not come from the loopback. False where it cannot be.
+func possible(pkt *policy.Packet) bool {
+	switch pkt.Dir {
+	case policy.In:
+		pkt.OIf, pkt.Socket = "", false
+	case policy.Out:
+		pkt.IIf, pkt.HasMAC, pkt.Spoofed = "", false, false
+	case policy.Forward:
+		pkt.Socket = false
+		if pkt.IIf == policy.Loopback {
+			pkt.IIf = "eth0"
+		}
+	}
+	if !policy.HasPorts(pkt.Proto) {
+		pkt.Sport = 0
+	}
+	return !pkt.Src.Is4In6() && !pkt.Dst.Is4In6()
+}

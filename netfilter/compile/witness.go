@@ -1,0 +1,280 @@
+package compile
+
+import (
+	"math/rand/v2"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// witness makes packets and has them judged. It is one of several workers; what it draws depends on its seed alone.
+type witness struct {
+	*judge
+	rng     *rand.Rand
+	packets int
+}
+
+// seed begins a part of the work.
+func (w *witness) seed(n uint64) { w.rng = rand.New(rand.NewPCG(n, 0)) }
+
+// jobs is the work of a proof in parts. Of a share below one, not every corner has its witness.
+func (pr *proof) jobs(share float64) []job {
+	var out []job
+	add := func(do func(*witness) error) {
+		out = append(out, func(w *witness) error {
+			w.judge = pr.newJudge()
+			err := do(w)
+			w.packets += w.count
+			return err
+		})
+	}
+	if !pr.filled {
+		for _, dir := range policy.Dirs {
+			add(func(w *witness) error { return w.base(dir) })
+		}
+	}
+	for i := range pr.before {
+		add(func(w *witness) error { return w.named(i, share) })
+	}
+	const part = 16 // rules
+	for dir := range pr.lists {
+		for from := 0; from < len(pr.lists[dir]); from += part {
+			add(func(w *witness) error {
+				for i := from; i < min(from+part, len(pr.lists[dir])); i++ {
+					if pr.concerns(pr.lists[dir][i]) {
+						if err := w.rule(policy.Dir(dir), i, share); err != nil {
+							return err
+						}
+					}
+				}
+				return nil
+			})
+		}
+	}
+	return out
+}
+
+// draw makes a packet of a family that is in all of some shapes; false where none was found. Half of its values lie in another
+// shape too, where they can.
+func (w *witness) draw(six bool, beside *shape, within ...*shape) (policy.Packet, bool) {
+	pkt := policy.Packet{Dir: within[0].dir, HopLimit: 64, Sport: uint16(w.rng.Uint32()), Socket: true}
+	for d := range dims {
+		if beside != nil && w.rng.IntN(2) == 0 {
+			if v, ok := pick(w.rng, d, six, append(within[:len(within):len(within)], beside), nil); ok {
+				v.put(&pkt)
+				continue
+			}
+		}
+		v, ok := pick(w.rng, d, six, within, nil)
+		if !ok {
+			return pkt, false
+		}
+		v.put(&pkt)
+	}
+	return pkt, true
+}
+
+// try has a packet judged that lies in some shapes, but for the dimension that is pinned. Where something before the place own in
+// the list decides it, it looks for a packet in the same shapes that escapes that, and tries it too.
+func (w *witness) try(pkt policy.Packet, pinned dim, own int, within ...*shape) error {
+	const escapes = 4
+	six := pkt.Is6()
+	for range escapes {
+		if !possible(&pkt) {
+			return nil
+		}
+		d, err := w.hold(&pkt)
+		if err != nil {
+			return err
+		}
+		by := w.shapeOf(&pkt, d, own)
+		if by == nil || !w.escape(&pkt, six, by, pinned, within) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// shapeOf is where what decided a packet lies, nil where it does not stand before a place in the list, or there is no way around it.
+func (w *witness) shapeOf(pkt *policy.Packet, d policy.Decision, own int) *shape {
+	if d.Rule != nil {
+		if i := w.index(d); i < own {
+			return w.lists[pkt.Dir][i]
+		}
+		return nil
+	}
+next:
+	for _, s := range w.early[d.By] {
+		if s.dir != pkt.Dir {
+			continue
+		}
+		for d := range dims {
+			if !s.has(pkt, d) {
+				continue next
+			}
+		}
+		return s
+	}
+	return nil
+}
+
+// escape moves a packet out of a shape, in one dimension that is not pinned, and keeps it in others; false where it can't.
+func (w *witness) escape(pkt *policy.Packet, six bool, by *shape, pinned dim, within []*shape) bool {
+	from := dim(w.rng.IntN(int(dims)))
+	for i := range dims {
+		d := (from + i) % dims
+		if d == pinned || by.open(d) {
+			continue
+		}
+		if v, ok := pick(w.rng, d, six, within, by); ok {
+			v.put(pkt)
+			return true
+		}
+	}
+	return false
+}
+
+// rule has the witnesses of a rule judged.
+func (w *witness) rule(dir policy.Dir, i int, share float64) error {
+	list := w.lists[dir]
+	s := list[i]
+	for _, six := range []bool{false, true} {
+		if !s.hasFamily(six) {
+			if err := w.stranger(s, six, share); err != nil {
+				return err
+			}
+			continue
+		}
+		beside := list[max(0, min(len(list)-1, i-3+w.rng.IntN(7)))]
+		if err := w.shape(s, six, i, beside, share, func(pkt policy.Packet, pinned dim) error { return w.try(pkt, pinned, i, s) }); err != nil {
+			return err
+		}
+		// Where two rules meet, their order shows.
+		near, many := 3, 1
+		if len(list) < 100 {
+			near, many = len(list), 2
+		}
+		for j := i + 1; j < min(i+1+near, len(list)); j++ {
+			if !s.meets(list[j], six) || w.skips(share) {
+				continue
+			}
+			for range many {
+				if pkt, ok := w.draw(six, nil, s, list[j]); ok {
+					if err := w.try(pkt, dims, i, s, list[j]); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// skips tells, at random, whether a witness is not of the share.
+func (w *witness) skips(share float64) bool { return share < 1 && w.rng.Float64() >= share }
+
+// shape makes the packets of a family at the corners of a shape, and those that are like it but for what rules don't match.
+func (w *witness) shape(s *shape, six bool, own int, beside *shape, share float64, give func(pkt policy.Packet, pinned dim) error) error {
+	var failed error
+	one := func(pinned dim, change func(*policy.Packet)) {
+		if failed != nil || w.skips(share) {
+			return
+		}
+		if pkt, ok := w.draw(six, beside, s); ok {
+			change(&pkt)
+			failed = give(pkt, pinned)
+		}
+	}
+	for d := range dims {
+		s.corners(d, six, w.rng, share, func(v value) { one(d, v.put) })
+	}
+	for _, state := range states {
+		one(dims, func(pkt *policy.Packet) { pkt.State = state })
+	}
+	for _, dir := range policy.Dirs {
+		one(dims, func(pkt *policy.Packet) { pkt.Dir = dir })
+	}
+	one(dims, func(pkt *policy.Packet) { pkt.Spoofed = true })
+	one(dims, func(pkt *policy.Packet) { pkt.HopLimit = 255 })
+	one(dims, func(pkt *policy.Packet) { pkt.Socket = false })
+	one(dims, func(pkt *policy.Packet) { pkt.HasMAC = false })
+	one(dimIIf, func(pkt *policy.Packet) { pkt.IIf, pkt.OIf = policy.Loopback, policy.Loopback })
+	return failed
+}
+
+// stranger has packets judged that would be in a shape were they not of the other family.
+func (w *witness) stranger(s *shape, six bool, share float64) error {
+	if !s.hasFamily(!six) || w.skips(share) {
+		return nil
+	}
+	pkt, ok := w.draw(!six, nil, s)
+	if !ok {
+		return nil
+	}
+	key := pkt.Key()
+	for _, d := range []dim{dimSrc, dimDst} {
+		v, _ := pick(w.rng, d, six, []*shape{{from: addrset.AllAddrs(), to: addrset.AllAddrs()}}, nil)
+		v.put(&pkt)
+	}
+	setKey(&pkt, key)
+	return w.try(pkt, dims, 0, s)
+}
+
+// named has the witnesses judged of what `block` or `failsafe` names: as packets that arrive, as the answers to these that
+// leave, and as transit.
+func (w *witness) named(i int, share float64) error {
+	s := w.before[i]
+	ways := func(pkt policy.Packet, pinned dim, within ...*shape) error {
+		if err := w.try(pkt, pinned, 0, within...); err != nil {
+			return err
+		}
+		reply := mirrored(pkt)
+		through := pkt
+		through.Dir = policy.Forward
+		back := reply
+		back.Dir = policy.Forward
+		unasked := reply
+		unasked.State = policy.New
+		for _, p := range []*policy.Packet{&reply, &unasked, &through, &back} {
+			if possible(p) {
+				if _, err := w.hold(p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, six := range []bool{false, true} {
+		if !s.hasFamily(six) {
+			continue
+		}
+		if err := w.shape(s, six, 0, nil, share, func(pkt policy.Packet, pinned dim) error { return ways(pkt, pinned, s) }); err != nil {
+			return err
+		}
+		for _, o := range w.before[i+1:] {
+			const each = 8
+			for range each {
+				if pkt, ok := w.draw(six, nil, s, o); ok {
+					if err := ways(pkt, dims, s, o); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// mirrored is what this host answers to a packet.
+func mirrored(pkt policy.Packet) policy.Packet {
+	pkt.Dir, pkt.Src, pkt.Dst, pkt.Sport, pkt.Dport = policy.Out, pkt.Dst, pkt.Src, pkt.Dport, pkt.Sport
+	pkt.IIf, pkt.OIf = pkt.OIf, pkt.IIf
+	switch {
+	case pkt.Proto == policy.ProtoICMP && !pkt.Is6():
+		pkt.Type = policy.ReplyType(pkt.Type)
+	case pkt.Proto == policy.ProtoICMPv6 && pkt.Is6():
+		pkt.Type = policy.ReplyType6(pkt.Type)
+	}
+	pkt.State = policy.Established
+	return pkt
+}
