@@ -25,6 +25,7 @@ type analysis struct {
 	whole   [][]*space.Box // by entry: the boxes that those are part of
 	gone    []bool         // by entry: rules that never match, or were found to change nothing
 	blamed  []bool         // by entry: rules that a pair lint is about
+	hot     []int          // entries that covered others lately, the last first
 	numbers []int32        // scratch
 }
 
@@ -119,30 +120,60 @@ func (a *analysis) boxes(numbers []int32) []*space.Box {
 
 // alive finds packets that an entry decides. The error is space.ErrTooComplex.
 func (a *analysis) alive(i int) (space.Box, bool, error) {
-	for _, sure := range []bool{true, false} { // while dynamic sets are empty first: easier to find, and to read
+	if a.held(i, a.recent(i)) {
+		return space.Box{}, false, nil
+	}
+	if len(a.space.Held()) > 0 { // while dynamic sets are empty first: easier to find, and to read
+		var sure []space.Box
 		for j := range a.own[i] {
-			b := &a.own[i][j]
-			if sure {
-				plain, ok := a.space.Sure(b)
-				if !ok {
-					continue
-				}
-				b = &plain
+			if b, ok := a.space.Sure(&a.own[i][j]); ok {
+				sure = append(sure, b)
 			}
-			s := a.budget.search()
-			numbers, err := a.near(s, b, 0, i)
-			var w space.Box
-			found := false
-			if err == nil {
-				w, found, err = s.Outside(b, a.boxes(numbers))
-			}
-			a.budget.done(s)
-			if found || err != nil {
-				return w, found, err
-			}
+		}
+		if w, found, err := a.left(i, sure); found || err != nil {
+			return w, found, err
+		}
+	}
+	return a.left(i, a.own[i])
+}
+
+// left finds packets of some boxes that no entry before one decides.
+func (a *analysis) left(i int, boxes []space.Box) (space.Box, bool, error) {
+	s := a.budget.search()
+	defer a.budget.done(s)
+	for j := range boxes {
+		numbers, err := a.near(s, &boxes[j], 0, i)
+		if err != nil {
+			return space.Box{}, false, err
+		}
+		if w, found, err := s.Outside(&boxes[j], a.boxes(numbers)); found || err != nil {
+			return w, found, err
 		}
 	}
 	return space.Box{}, false, nil
+}
+
+// recent is the entries before one that lately covered others: what covered one rule often covers the next.
+func (a *analysis) recent(i int) []int {
+	return slices.DeleteFunc(slices.Sorted(slices.Values(a.hot)), func(k int) bool { return k >= i || a.gone[k] })
+}
+
+// remember puts entries that cover a rule to the front of the recent ones.
+func (a *analysis) remember(entries []int) {
+	const most = 48
+	rest := slices.DeleteFunc(a.hot, func(k int) bool { return slices.Contains(entries, k) })
+	a.hot = slices.Concat(entries, rest)
+	a.hot = a.hot[:min(len(a.hot), most)]
+}
+
+// held tells whether it is plain that some entries hold all packets of a rule.
+func (a *analysis) held(i int, entries []int) bool {
+	const little = 4000 // comparisons
+	s := &space.Search{Left: min(little, a.budget.left)}
+	before := s.Left
+	_, ok := a.needed(s, a.own[i], entries)
+	a.budget.left -= before - max(s.Left, 0)
+	return ok
 }
 
 // example is a packet of a box, with what dynamic sets hold where they must hold something.

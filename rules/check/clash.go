@@ -53,8 +53,10 @@ func (a *analysis) clashesOf(later int) (found []clash, err error) {
 			if tried[k] || a.verdict(k) == a.verdict(later) {
 				continue
 			}
-			a.budget.left--
 			e := a.index.Box(n)
+			if a.budget.left -= space.Cost(e, l); a.budget.left < 0 {
+				return found, space.ErrTooComplex
+			}
 			kind, ok := a.clashing(k, e, later, a.whole[later][j])
 			if !ok {
 				continue

@@ -174,22 +174,3 @@ func TestLintConfigs(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkLint(b *testing.B) {
-	for _, n := range []int{1000, 10000} {
-		var text strings.Builder
-		text.WriteString("version: 1\nin:\n")
-		for i := range n {
-			fmt.Fprintf(&text, "  - {allow: [tcp/%d, udp/53], from: [10.%d.%d.0/24, 2001:db8:%x::/48, not 10.%d.%d.7]}\n", 1000+i%50, i/256, i%256, i, i/256, i%256)
-		}
-		p, diags := policy.Load(source.Memory{"p": text.String()}, "p", policy.Options{})
-		if p == nil {
-			b.Fatal(diags)
-		}
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			for b.Loop() {
-				Lint(p, now)
-			}
-		})
-	}
-}

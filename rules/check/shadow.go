@@ -29,7 +29,9 @@ func (a *analysis) shadows() (found []shadow, undecided []int) {
 		case err != nil:
 			undecided = append(undecided, i)
 		case !alive:
-			found = append(found, shadow{i, a.coverers(i), a.own[i][0]})
+			by := a.coverers(i)
+			a.remember(by)
+			found = append(found, shadow{i, by, a.own[i][0]})
 			a.gone[i] = true
 		}
 	}
@@ -63,47 +65,40 @@ func (a *analysis) base(i int) (shadow, bool) {
 // some of which none can be left out, as far as that can be told.
 func (a *analysis) coverers(i int) []int {
 	own := a.own[i]
-	if one, ok := a.single(i); ok {
+	s := a.budget.search()
+	defer a.budget.done(s)
+	all := a.recent(i)
+	if one, ok := a.single(own, all); ok {
 		return []int{one}
 	}
-	used := map[*space.Box]bool{}
-	var all []int
-	search := space.Search{Left: a.budget.each, Used: used}
-	for j := range own {
-		numbers, err := a.near(&search, &own[j], 0, i)
-		if err == nil {
-			_, _, err = search.Outside(&own[j], a.boxes(numbers))
-		}
-		if err != nil { // it was decided in two parts, which are easier than the whole
+	used, ok := a.needed(s, own, all)
+	if !ok {
+		all = nil
+		for j := range own {
+			numbers, _ := a.near(s, &own[j], 0, i) // all that can be told is better than nothing
 			for _, n := range numbers {
-				used[a.index.Box(n)] = true
+				all = append(all, a.owner(n))
 			}
 		}
-		for _, n := range numbers {
-			if k := a.owner(n); used[a.index.Box(n)] && !slices.Contains(all, k) {
-				all = append(all, k)
-			}
+		slices.Sort(all)
+		all = slices.Compact(all)
+		if one, ok := a.single(own, all); ok {
+			return []int{one}
+		}
+		if used, ok = a.needed(s, own, all); !ok {
+			return all
 		}
 	}
-	slices.Sort(all)
-	return a.fewest(own, all)
+	return a.fewest(s, own, used)
 }
 
-// single is the first entry that holds all packets of a rule alone.
-func (a *analysis) single(i int) (int, bool) {
-	own := a.own[i]
-	s := a.budget.search()
-	numbers, err := a.near(s, &own[0], 0, i)
-	a.budget.done(s)
-	if err != nil {
-		return 0, false
-	}
-	for _, n := range numbers {
-		k := a.owner(n)
-		holds := func(b space.Box) bool {
-			return slices.ContainsFunc(a.entries[k].Boxes, func(o space.Box) bool { return o.Covers(&b) })
-		}
-		if a.index.Box(n).Covers(&own[0]) && !slices.ContainsFunc(own, func(b space.Box) bool { return !holds(b) }) {
+// single is the first of some entries that plainly holds all of some boxes.
+func (a *analysis) single(own []space.Box, entries []int) (int, bool) {
+	for _, k := range entries {
+		a.budget.left -= space.Cost(&own[0], &a.entries[k].Boxes[0])
+		if !slices.ContainsFunc(own, func(b space.Box) bool {
+			return !slices.ContainsFunc(a.entries[k].Boxes, func(o space.Box) bool { return o.Covers(&b) })
+		}) {
 			return k, true
 		}
 	}
@@ -112,27 +107,37 @@ func (a *analysis) single(i int) (int, bool) {
 
 // fewest leaves out of entries that hold some boxes together one after the other, later ones first, while the rest
 // still does.
-func (a *analysis) fewest(own []space.Box, entries []int) []int {
-	s := a.budget.search()
-	defer a.budget.done(s)
+func (a *analysis) fewest(s *space.Search, own []space.Box, entries []int) []int {
 	for n := len(entries) - 1; n >= 0 && len(entries) > 1; n-- {
-		rest := slices.Delete(slices.Clone(entries), n, n+1)
-		var boxes []*space.Box
-		for _, k := range rest {
-			for j := range a.entries[k].Boxes {
-				boxes = append(boxes, &a.entries[k].Boxes[j])
-			}
-		}
-		open := false
-		for j := range own {
-			if _, found, err := s.Outside(&own[j], boxes); found || err != nil {
-				open = true
-				break
-			}
-		}
-		if !open {
-			entries = rest
+		k := entries[n]
+		if needed, ok := a.needed(s, own, slices.Delete(slices.Clone(entries), n, n+1)); ok {
+			entries = needed // without k, and perhaps without more
+			n, _ = slices.BinarySearch(entries, k)
 		}
 	}
 	return entries
+}
+
+// needed is those of some entries that a proof takes that they hold some boxes together; false where there is none.
+func (a *analysis) needed(s *space.Search, own []space.Box, entries []int) ([]int, bool) {
+	s.Used = map[*space.Box]bool{}
+	var boxes []*space.Box
+	for _, k := range entries {
+		for j := range a.entries[k].Boxes {
+			boxes = append(boxes, &a.entries[k].Boxes[j])
+		}
+	}
+	for j := range own {
+		if _, found, err := s.Outside(&own[j], boxes); found || err != nil {
+			return nil, false
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(entries), func(k int) bool {
+		for j := range a.entries[k].Boxes {
+			if s.Used[&a.entries[k].Boxes[j]] {
+				return false
+			}
+		}
+		return true
+	}), true
 }

@@ -123,6 +123,9 @@ func (b *Box) Sole() (Dim, bool) {
 	return 0, false
 }
 
+// Cost is what comparing two boxes item by item takes from a Search.
+func Cost(a, b *Box) int { return 1 + (a.ranges()+b.ranges())/few }
+
 // IsLimited tells whether the box is not the whole space along a dimension.
 func (b *Box) IsLimited(d Dim) bool { return b.limits&(1<<d) != 0 }
 

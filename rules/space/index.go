@@ -130,7 +130,7 @@ func (b *Box) spans(d Dim, n int, f func(lo, hi uint64) bool) {
 // is ErrTooComplex.
 func (ix *Index) Near(s *Search, b *Box, lo, hi int, out []int32) ([]int32, error) {
 	ix.asked++
-	begin := len(out)
+	begin, ranges := len(out), b.ranges()
 	look := func(numbers []int32) bool {
 		from, _ := slices.BinarySearch(numbers, int32(lo))
 		to, _ := slices.BinarySearch(numbers, int32(hi))
@@ -140,6 +140,9 @@ func (ix *Index) Near(s *Search, b *Box, lo, hi int, out []int32) ([]int32, erro
 		for _, n := range numbers[from:max(from, to)] {
 			if ix.seen[n] != ix.asked {
 				ix.seen[n] = ix.asked
+				if ranges > few {
+					s.Left -= min(ranges, ix.boxes[n].ranges()) / few
+				}
 				if ix.boxes[n].Overlaps(b) {
 					out = append(out, n)
 				}

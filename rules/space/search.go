@@ -31,6 +31,14 @@ func (s *Search) Outside(b *Box, others []*Box) (Box, bool, error) {
 	return s.outside(*b, slices.Clone(others))
 }
 
+// few is how many ranges of addresses are compared in about the time that boxes are.
+const few = 8
+
+// ranges is how many ranges of addresses the box has.
+func (b *Box) ranges() int {
+	return b.addrs[Src].V4.Len() + b.addrs[Src].V6.Len() + b.addrs[Dst].V4.Len() + b.addrs[Dst].V6.Len()
+}
+
 // outside takes one box after the other away from b, each time the one that leaves the fewest pieces. Others is its
 // own to change.
 func (s *Search) outside(b Box, others []*Box) (Box, bool, error) {
@@ -40,7 +48,11 @@ func (s *Search) outside(b Box, others []*Box) (Box, bool, error) {
 		}
 		near, pivot, fewest := others[:0], 0, dims+1
 		shared := ^uint32(0) // the dimensions along which none of them covers b
+		ranges := b.ranges()
 		for _, o := range others {
+			if ranges > few {
+				s.Left -= min(ranges, o.ranges()) / few
+			}
 			beyond, meets := o.beyond(&b)
 			if !meets {
 				continue
@@ -66,6 +78,7 @@ func (s *Search) outside(b Box, others []*Box) (Box, bool, error) {
 		near = near[:len(near)-1]
 		s.use(o)
 		pieces := b.Minus(o)
+		s.Left -= (ranges + o.ranges()) * len(pieces) / few
 		last := len(pieces) - 1
 		for i := range pieces[:last] {
 			if w, found, err := s.outside(pieces[i], slices.Clone(near)); found || err != nil {
