@@ -179,14 +179,14 @@ func (d *differ) settings() {
 		if was == nil || was.Dynamic == nil || is.Dynamic == nil || *was.Dynamic == *is.Dynamic {
 			continue
 		}
-		text := "set " + name
+		var parts []string
 		if a, b := was.Dynamic.Timeout, is.Dynamic.Timeout; a != b {
-			text += fmt.Sprintf(": timeout %s → %s", timeout(a), timeout(b))
+			parts = append(parts, fmt.Sprintf("timeout %s → %s", timeout(a), timeout(b)))
 		}
 		if a, b := was.Dynamic.Max, is.Dynamic.Max; a != b {
-			text += fmt.Sprintf(": max %d → %d", a, b)
+			parts = append(parts, fmt.Sprintf("max %d → %d", a, b))
 		}
-		d.out.Settings = append(d.out.Settings, text)
+		d.out.Settings = append(d.out.Settings, "set "+name+": "+strings.Join(parts, ", "))
 	}
 }
 

@@ -135,7 +135,7 @@ func (n *naming) addrs(a addrset.Addrs, four, six bool) (items []string, told bo
 	better(nil, rest, false)
 	for _, s := range n.sets { // a set but for some of it
 		if whole := s.addrs.Intersect(all); whole.Len() < many && whole.Covers(a) {
-			better([]string{s.name}, whole.Minus(a), false)
+			better([]string{s.name}, whole.Minus(a), all.Covers(s.addrs))
 		}
 	}
 	if a.V4.IsEmpty() != a.V6.IsEmpty() {
@@ -167,11 +167,12 @@ func around(a addrset.Addrs) netip.Prefix {
 // many is how many ranges a set may have to be tried as part of another.
 const many = 10_000
 
-// positive is addresses as names and ranges, and whether there is a range, which tells its family. Names stand for what
-// they hold of all.
+// positive is addresses as names and ranges, and whether these tell which families are meant. Names stand for what they
+// hold of all.
 func (n *naming) positive(a, all addrset.Addrs) (items []string, told bool) {
+	told = true
 	for !a.IsEmpty() {
-		best, saves, left := "", 0, a
+		best, saves, left, tells := "", 0, a, false
 		for _, s := range n.sets {
 			whole := s.addrs.Intersect(all)
 			if whole.IsEmpty() || whole.Len() > a.Len() || whole.Len() > many && whole.Len() != a.Len() || !a.Covers(whole) {
@@ -179,13 +180,13 @@ func (n *naming) positive(a, all addrset.Addrs) (items []string, told bool) {
 			}
 			rest := a.Minus(whole)
 			if save := a.Len() - rest.Len(); save > saves {
-				best, saves, left = s.name, save, rest
+				best, saves, left, tells = s.name, save, rest, all.Covers(s.addrs)
 			}
 		}
 		if best == "" {
 			break
 		}
-		items, a = append(items, best), left
+		items, a, told = append(items, best), left, told && tells
 	}
 	for _, r := range a.V4.Ranges() {
 		items = append(items, string(addrset.AppendRange(nil, r)))
@@ -193,7 +194,7 @@ func (n *naming) positive(a, all addrset.Addrs) (items []string, told bool) {
 	for _, r := range a.V6.Ranges() {
 		items = append(items, string(addrset.AppendRange(nil, r)))
 	}
-	return items, !a.IsEmpty()
+	return items, told
 }
 
 // held is what dynamic sets must hold of an address: "banned", "not banned", "banned and not guests or …".

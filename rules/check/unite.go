@@ -48,7 +48,21 @@ func (d *differ) few(s *sides, all []found) []found {
 		}
 	}
 	slices.SortStableFunc(list, func(a, b found) int { return cmp.Or(cmp.Compare(a.new, b.new), cmp.Compare(a.old, b.old)) })
+	before, after := s.old.order(), s.new.order()
+	for i := range list {
+		slices.SortFunc(list[i].was, before)
+		slices.SortFunc(list[i].now, after)
+	}
 	return list
+}
+
+// order compares deciders by the order in which they are asked.
+func (s *side) order() func(a, b Decider) int {
+	places := make(map[Decider]int, len(s.entries))
+	for i, e := range s.entries {
+		places[decider(e.Decision)] = i
+	}
+	return func(a, b Decider) int { return cmp.Compare(places[a], places[b]) }
 }
 
 // united is what was found in as few boxes as can be, and where that is too many, summed up.
@@ -195,7 +209,9 @@ func protocol(proto uint8) space.Set {
 func wide(b space.Box, sp *space.Space, dir policy.Dir) space.Box {
 	whole := sp.Whole(dir, b.Six)
 	for _, dim := range []space.Dim{space.SrcIn, space.DstIn, space.HopLimit, space.Spoofed, space.Socket} {
-		b = b.With(dim, whole.Set(dim))
+		if set := b.Set(dim); dim < space.SrcIn || set.Contains(0) { // else a dynamic set must hold the address
+			b = b.With(dim, whole.Set(dim))
+		}
 	}
 	return b
 }
