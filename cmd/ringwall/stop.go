@@ -18,7 +18,7 @@ func (f *front) stopVerb() *cobra.Command {
 		Short: "Take the wall down: nothing is judged any more",
 		Long: text(`
 			Removes Ringwall's table from the kernel. Everything that reaches the host then gets in, until the next 'apply' or 'reload',
-			until a policy file is saved while the daemon runs, or until the next boot.
+			or until the daemon is started again, at the next boot at the latest. A policy file that is saved meanwhile is not enforced.
 
 			Stopping the daemon ('systemctl stop ringwall') does not open the host: its rules stay in the kernel.`),
 		Example: examples(
