@@ -66,7 +66,7 @@ func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.St
 	run := e.Running()
 	if run.Candidate == nil {
 		return &control.Status{
-			Reload: control.Reload{Error: "no policy has been applied here"},
+			Reload: control.Reload{Error: e.Intact(ctx).Error()},
 			Notes:  []string{noDaemon},
 		}, nil
 	}

@@ -110,7 +110,7 @@ var ErrChanged = errors.New("the kernel's table is not this policy's")
 func (e *Enforcer) Intact(ctx context.Context) error {
 	switch {
 	case e.running.Candidate == nil:
-		return ErrNothingKnown
+		return e.nothingKnown()
 	case e.conn == nil:
 		return unanswered(e.refusal)
 	case e.running.rules == nil:

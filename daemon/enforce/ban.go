@@ -136,7 +136,7 @@ func (e *Enforcer) Bans(ctx context.Context, name string) ([]Ban, error) {
 		}
 	}
 	if e.running.Candidate == nil {
-		return nil, ErrNothingKnown
+		return nil, e.nothingKnown()
 	}
 	var out []Ban
 	for _, b := range current(e.bans, e.opt.Now()) {
@@ -151,7 +151,7 @@ func (e *Enforcer) Bans(ctx context.Context, name string) ([]Ban, error) {
 // dynamic finds a dynamic set of the running policy.
 func (e *Enforcer) dynamic(name string) (*policy.Set, error) {
 	if e.running.Candidate == nil {
-		return nil, ErrNothingKnown
+		return nil, e.nothingKnown()
 	}
 	all := e.running.Policy.Sets
 	var names []string

@@ -37,8 +37,11 @@ func (e *Enforcer) emergency() (*Candidate, error) {
 // recallEmergency takes the emergency policy for what is enforced if its table stands: it is never stored as the last
 // good one.
 func (e *Enforcer) recallEmergency(ctx context.Context) {
+	if e.conn == nil {
+		return
+	}
 	c, err := e.emergency()
-	if err != nil || e.conn == nil {
+	if err != nil {
 		return
 	}
 	e.running, e.stored = Running{Candidate: c, Source: Emergency}, true

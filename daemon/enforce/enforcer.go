@@ -47,6 +47,7 @@ type Enforcer struct {
 	lock    *store.Lock  // nil where ReadOnly
 	conn    *kernel.Conn // nil where the kernel refused and ReadOnly
 	refusal error        // why conn is nil
+	unread  error        // why the state directory can't be read; nil where it could be
 	host    *host.Host
 
 	running Running
@@ -142,16 +143,28 @@ func (e *Enforcer) Features() (f kernel.Features, ok bool) {
 // can't be read is logged, and is as if it had never been.
 func (e *Enforcer) recall(ctx context.Context) {
 	last, err := e.lastGood()
-	if err == nil {
+	switch {
+	case err == nil:
 		e.running, e.stored = last, true
-	} else {
-		if !errors.Is(err, fs.ErrNotExist) {
-			e.opt.Log.Warn("the last good policy can't be used", "error", err)
-		}
+	case errors.Is(err, fs.ErrPermission) && e.opt.ReadOnly:
+		e.unread = err
+		return
+	case !errors.Is(err, fs.ErrNotExist):
+		e.opt.Log.Warn("the last good policy can't be used", "error", err)
+		fallthrough
+	default:
 		e.recallEmergency(ctx)
 	}
 	if e.bans, err = e.dir.Bans(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.opt.Log.Warn("the stored bans can't be used", "error", err)
 	}
 	sortBans(e.bans)
+}
+
+// nothingKnown is why there is no running policy: an error that wraps ErrNothingKnown.
+func (e *Enforcer) nothingKnown() error {
+	if e.unread != nil {
+		return fmt.Errorf("%w, as far as this user can see: %w", ErrNothingKnown, e.unread)
+	}
+	return ErrNothingKnown
 }

@@ -62,7 +62,7 @@ type SetLine struct {
 // the policy that was stored last, and its Note says so.
 func (e *Enforcer) Show(ctx context.Context) (*Page, error) {
 	if e.running.Candidate == nil {
-		return nil, ErrNothingKnown
+		return nil, e.nothingKnown()
 	}
 	p := e.running.Policy
 	page := &Page{Policy: e.running.Entry, Source: e.running.Source, Digest: e.running.Digest}
