@@ -24,7 +24,7 @@ type front struct {
 // The exit codes.
 const (
 	exitFailed  = 1
-	exitPending = 2 // dry-run: there is something to change
+	exitPending = 2 // dry-run and diff: there is something to change
 	exitUsage   = 64
 )
 
@@ -97,7 +97,7 @@ func (f *front) command() *cobra.Command {
 
 			Two commands do most of the work: 'ringwall dry-run' shows what an edit would change, 'ringwall apply' enforces it.
 
-			Exit codes: 0 good, 1 failed, 2 changes pending (dry-run), 64 wrong usage.`),
+			Exit codes: 0 good, 1 failed, 2 changes pending (dry-run, diff), 64 wrong usage.`),
 		Example: examples(
 			"check the policy, its tests included", "ringwall check",
 			"see what an edit would change", "ringwall dry-run",
@@ -136,7 +136,7 @@ func (f *front) command() *cobra.Command {
 		&cobra.Group{ID: "more", Title: "More:"},
 	)
 	root.AddCommand(
-		group("policy", f.checkVerb(), f.dryRunVerb(), f.applyVerb(), f.explainVerb())...,
+		group("policy", f.checkVerb(), f.diffVerb(), f.dryRunVerb(), f.applyVerb(), f.explainVerb())...,
 	)
 	root.AddCommand(group("host", f.runVerb(), f.reloadVerb(), f.statusVerb(), f.showVerb(), f.stopVerb())...)
 	root.AddCommand(group("bans", f.banVerb(), f.unbanVerb(), f.bansVerb())...)

@@ -27,6 +27,13 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 	for _, c := range r.Changes {
 		f.printChange(paint, c, what)
 	}
+	if d := r.Difference; d != nil {
+		fmt.Fprintln(f.stdout, "by packets:")
+		f.printDifference(f.stdout, d, "  ")
+		if d.None() {
+			fmt.Fprintln(f.stdout, "  no packet is treated differently")
+		}
+	}
 	switch {
 	case !r.Pending():
 		fmt.Fprintf(f.stdout, "%s: nothing %s, %s enforced\n", r.Policy, changed, count(r.Rules, "rule"))

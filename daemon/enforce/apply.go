@@ -23,6 +23,7 @@ func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report,
 	if !c.OK() {
 		return r, nil
 	}
+	e.setDifference(c, r)
 	e.noteInterfaces(c.Policy, r)
 	want, err := e.compile(c, r)
 	if err != nil {

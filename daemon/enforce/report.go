@@ -21,7 +21,11 @@ type Report struct {
 	// Diagnostics is everything found about the policy. Where it has errors nothing else was tried.
 	Diagnostics diag.List `json:"diagnostics,omitempty"`
 
-	Changes     []Change `json:"changes,omitempty"`      // by rule, in the order of the new policy's page
+	Changes []Change `json:"changes,omitempty"` // by rule, in the order of the new policy's page
+	// Difference is the change by packets: what is treated differently than by the policy that is enforced. Dry-run only,
+	// and nil where nothing is enforced or no rule changes.
+	Difference *check.Difference `json:"difference,omitempty"`
+
 	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
 	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only
 	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for
@@ -102,6 +106,14 @@ func changes(running, c *Candidate) (list []Change) {
 		list = append(list, Change{ch, what})
 	}
 	return list
+}
+
+// setDifference notes what a candidate does to packets that the running policy does not. The daemon's loop waits for it:
+// a quarter of the work that a person at a terminal may ask for.
+func (e *Enforcer) setDifference(c *Candidate, r *Report) {
+	if running := e.running.Candidate; running != nil && len(r.Changes) > 0 {
+		r.Difference = check.Diff(running.Policy, c.Policy, check.DiffOptions{Now: e.opt.Now().Unix(), Work: check.DiffWork / 4})
+	}
 }
 
 // Source says where an enforced policy came from.
