@@ -16,11 +16,13 @@ type checked struct {
 	Rules       int       `json:"rules"` // enabled ones
 	Tests       int       `json:"tests"`
 	Diagnostics diag.List `json:"diagnostics"`
+	Results     []tested  `json:"results,omitempty"` // of the tests, in order
+	Coverage    *coverage `json:"coverage,omitempty"`
 }
 
 // checkVerb reads policies, lints them and proves their tests.
 func (f *front) checkVerb() *cobra.Command {
-	var strict, noLints bool
+	var opt checkOptions
 	verb := &cobra.Command{
 		Use:   "check [FILE | REV:PATH]...",
 		Short: "Check policies: errors, lints and their own tests",
@@ -32,10 +34,14 @@ func (f *front) checkVerb() *cobra.Command {
 			REV:PATH is a file of a git revision, as with 'git show': HEAD:ringwall.yaml is what is committed, :ringwall.yaml what is
 			staged. What it includes comes from the same revision.
 
+			With --coverage it also prints which rules no test touches: a test touches the rules that decide about some of the packets
+			that it speaks of. With --junit the tests' outcome goes to a file for a CI server as well.
+
 			Names of users are taken as they are; 'dry-run' and 'apply' look them up on the host.`),
 		Example: examples(
 			"the policy of this host", "ringwall check",
 			"a fleet, as strictly as can be", "ringwall check --strict hosts/*.yaml",
+			"for a CI server", "ringwall check --strict --coverage --junit tests.xml hosts/*.yaml",
 			"what is committed, not what lies about", "ringwall check HEAD:hosts/web1/ringwall.yaml",
 		),
 		Args:              cobra.ArbitraryArgs,
@@ -44,33 +50,55 @@ func (f *front) checkVerb() *cobra.Command {
 			if len(args) == 0 {
 				args = []string{f.config}
 			}
-			return f.check(args, enforce.LoadOptions{Options: here(), Strict: strict, NoLints: noLints})
+			opt.Options = here()
+			return f.check(args, opt)
 		},
 	}
-	verb.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
-	verb.Flags().BoolVar(&noLints, "no-lints", false, "leave lints out")
+	verb.Flags().BoolVar(&opt.Strict, "strict", false, "make warnings errors")
+	verb.Flags().BoolVar(&opt.NoLints, "no-lints", false, "leave lints out")
+	verb.Flags().BoolVar(&opt.coverage, "coverage", false, "print which rules no test touches")
+	verb.Flags().StringVar(&opt.junit, "junit", "", "write the tests' outcome to a `FILE`, in JUnit's XML")
 	return verb
 }
 
-func (f *front) check(names []string, opt enforce.LoadOptions) error {
+// checkOptions is how policies are checked, and what is said of them.
+type checkOptions struct {
+	enforce.LoadOptions
+	coverage bool
+	junit    string // a file; empty for none
+}
+
+func (f *front) check(names []string, opt checkOptions) error {
 	var all []checked
+	var suites []junitSuite
 	failed := false
 	for _, name := range names {
 		fsys, entry, done, err := openPolicy(name, false)
 		if err != nil {
 			return err
 		}
-		c := enforce.Load(fsys, entry, opt)
+		c := enforce.Load(fsys, entry, opt.LoadOptions)
 		done()
 		r := checked{Policy: name, OK: c.OK(), Rules: c.Rules(), Diagnostics: c.Diags}
 		if c.Policy != nil {
 			r.Tests = len(c.Policy.Tests)
+			r.Results = results(c)
+			if opt.coverage {
+				r.Coverage = newCoverage(c)
+			}
 		}
+		suites = append(suites, newJUnitSuite(name, c))
 		all = append(all, r)
 		failed = failed || !r.OK
 		if !f.json {
 			f.printDiags(f.stdout, c.Diags, c.Bundle)
 			fmt.Fprintln(f.stdout, f.verdictLine(r))
+			f.printCoverage(r)
+		}
+	}
+	if opt.junit != "" {
+		if err := writeJUnit(opt.junit, suites); err != nil {
+			return err
 		}
 	}
 	if f.json {

@@ -16,6 +16,7 @@ type Candidate struct {
 	Entry  string         // the entry file, as it was named
 	Policy *policy.Policy // nil where the text has errors
 	Diags  diag.List      // mistakes, lints and failed tests, by place
+	Tests  []check.Result // of the policy's tests, in order; none where it has errors or is trusted
 	Bundle *source.Bundle // all that was read or looked for, failures included
 	Digest string         // of the bundle: the same for two candidates that were read from the same contents
 }
@@ -51,7 +52,8 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	c.Bundle = rec.Bundle()
 	c.Digest = c.Bundle.Digest()
 	if c.Policy != nil && !opt.Trusted {
-		c.Diags = append(c.Diags, check.TestDiagnostics(check.Tests(c.Policy))...)
+		c.Tests = check.Tests(c.Policy)
+		c.Diags = append(c.Diags, check.TestDiagnostics(c.Tests)...)
 		if !opt.NoLints {
 			c.Lint(opt.Now)
 		}
