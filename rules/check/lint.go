@@ -33,8 +33,8 @@ func Lint(p *policy.Policy, now int64) diag.List {
 	}
 	for _, r := range p.Lists[policy.In] {
 		l.adminPorts(r)
-		l.oneFamily(r)
 	}
+	l.oneFamily()
 	l.undecidedTests()
 	l.diags.Sort()
 	return l.diags
@@ -194,36 +194,6 @@ func isAdministrative(service string) bool {
 		return true
 	}
 	return false
-}
-
-// oneFamily reports an `allow` for all of one family where the other family is closed for the same.
-func (l *linter) oneFamily(r *policy.Rule) {
-	if r.Action.Verdict != policy.Allow {
-		return
-	}
-	from := r.Match.From.Static()
-	switch {
-	case from.V4.IsAll() && from.V6.IsEmpty():
-		if !l.considered(r, func(o *policy.Rule) bool { return reach(&o.Match).V6.Overlaps(r.Match.What.V4) }) {
-			l.warn(r, policy.LintOneFamily, "rule %q opens to all of IPv4 what no rule opens in IPv6", r.ID).
-				WithHint("add `::/0`, or write `ignore: [one-family]` if it is meant")
-		}
-	case from.V6.IsAll() && from.V4.IsEmpty():
-		if !l.considered(r, func(o *policy.Rule) bool { return reach(&o.Match).V4.Overlaps(r.Match.What.V6) }) {
-			l.warn(r, policy.LintOneFamily, "rule %q opens to all of IPv6 what no rule opens in IPv4", r.ID).
-				WithHint("add `0.0.0.0/0`, or write `ignore: [one-family]` if it is meant")
-		}
-	}
-}
-
-// considered tells whether another rule than r decides about the same in the other family. A rule of its own for
-// what only one family has (ICMP types) asks for nothing.
-func (l *linter) considered(r *policy.Rule, touches func(*policy.Rule) bool) bool {
-	ports := policy.PortWhat()
-	if !ports.V4.Overlaps(r.Match.What.V4) || !ports.V6.Overlaps(r.Match.What.V6) {
-		return true
-	}
-	return slices.ContainsFunc(l.Lists[r.List], func(o *policy.Rule) bool { return o != r && touches(o) })
 }
 
 // undecidedTests reports tests that no rule can decide and that do not say so.

@@ -22,6 +22,7 @@ const (
 	LintOneFamily      = "one-family"          // what is open in one family and closed in the other
 	LintNoSSH          = "no-ssh"              // neither `failsafe` nor a rule admits SSH
 	LintUndecidedTest  = "undecided-test"      // a test that no rule decides
+	LintGuests         = "guests"              // a bridge whose guests can't ask this host for anything
 	LintNotDecided     = "not-decided"         // no finding: how far the analysis of the rules came
 )
 
@@ -30,6 +31,6 @@ func LintCodes() []string {
 	return []string{
 		LintHostBits, LintSubtracted, LintEmptyAddresses, LintNearMiss, LintNeverMatches, LintNoEffect, LintContradiction,
 		LintDefeatsDeny, LintUnused, LintExpired, LintExpiresSoon, LintDenyExpires, LintOpenAdminPort, LintDefaultAllow,
-		LintBlocksOwn, LintSourcePort, LintOneFamily, LintNoSSH, LintUndecidedTest, LintNotDecided,
+		LintBlocksOwn, LintSourcePort, LintOneFamily, LintNoSSH, LintUndecidedTest, LintGuests, LintNotDecided,
 	}
 }
