@@ -19,7 +19,7 @@ type guard struct {
 // longest is the longest time between two repairs.
 const longest = 30 * time.Second
 
-// look compares and repairs. Where nothing has changed anywhere in nf_tables it costs one question to the kernel.
+// look compares and repairs. Where nothing has changed it costs two questions to the kernel, however large the policy.
 func (g *guard) look(ctx context.Context, d *daemon) {
 	now := d.cfg.Now()
 	if now.Before(g.next) || d.enf.Running().Source == enforce.Opened {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -21,14 +23,27 @@ func (f *front) completionVerb() *cobra.Command {
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: shells,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var script strings.Builder
+			var err error
 			switch root := cmd.Root(); args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(f.stdout, true)
+				err = root.GenBashCompletionV2(&script, true)
 			case "zsh":
-				return root.GenZshCompletion(f.stdout)
+				err = root.GenZshCompletion(&script)
 			default:
-				return root.GenFishCompletion(f.stdout, true)
+				err = root.GenFishCompletion(&script, true)
 			}
+			if err != nil {
+				return fmt.Errorf("completion for %s: %w", args[0], err)
+			}
+			if f.json {
+				return f.writeJSON(struct {
+					Shell  string `json:"shell"`
+					Script string `json:"script"`
+				}{args[0], script.String()})
+			}
+			_, err = io.WriteString(f.stdout, script.String())
+			return err
 		},
 	}
 }

@@ -111,8 +111,14 @@ func (f *front) printLine(paint ink, col pageColumns, l enforce.Line) {
 		line += "  " + paint.faint(l.At)
 	}
 	fmt.Fprintln(f.stdout, strings.TrimRight(line, " "))
+	below := func(text string) {
+		fmt.Fprintf(f.stdout, "  %s  %s\n", strings.Repeat(" ", col.id+col.packets+col.bytes+4), paint.faint(text))
+	}
+	if l.Over != nil && l.Over.Packets > 0 {
+		below(fmt.Sprintf("over its limit: %s, denied", count(int(l.Over.Packets), "packet")))
+	}
 	if l.Note != "" {
-		fmt.Fprintf(f.stdout, "  %s  %s\n", strings.Repeat(" ", col.id+col.packets+col.bytes+4), paint.faint("# "+l.Note))
+		below("# " + l.Note)
 	}
 }
 

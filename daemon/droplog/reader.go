@@ -30,7 +30,6 @@ type Reader struct {
 	stop    context.CancelFunc
 	seq     sequence
 	lost    atomic.Uint64
-	bad     atomic.Uint64
 }
 
 // receiveBuffer is the kernel's queue for packets that are not read yet, in bytes. With the default of some 200 kB half
@@ -119,11 +118,9 @@ func (r *Reader) Close() error {
 	return r.log.Close()
 }
 
-// Lost is how many packets the kernel logged and could not hand over.
+// Lost is how many packets the kernel logged and Run handed to nobody: those that the kernel had no room for, and those
+// without a whole IP header.
 func (r *Reader) Lost() uint64 { return r.lost.Load() }
-
-// Unreadable is how many packets came without a whole IP header.
-func (r *Reader) Unreadable() uint64 { return r.bad.Load() }
 
 func (r *Reader) take(a nflog.Attribute, f func(Packet)) {
 	if a.Seq != nil {
@@ -131,7 +128,7 @@ func (r *Reader) take(a nflog.Attribute, f func(Packet)) {
 	}
 	p, err := newPacket(a, r.opt.Now(), r.opt.Interface)
 	if err != nil {
-		r.bad.Add(1)
+		r.lost.Add(1)
 		return
 	}
 	f(p)
