@@ -105,6 +105,7 @@ func onHost(strict bool) enforce.LoadOptions {
 	return enforce.LoadOptions{
 		Options: policy.Options{User: host.User, Group: host.Group, Now: time.Now().Unix()},
 		Strict:  strict,
+		Host:    enforce.HostFacts,
 	}
 }
 

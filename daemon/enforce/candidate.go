@@ -19,6 +19,8 @@ type Candidate struct {
 	Tests  []check.Result // of the policy's tests, in order; none where it has errors or is trusted
 	Bundle *source.Bundle // all that was read or looked for, failures included
 	Digest string         // of the bundle: the same for two candidates that were read from the same contents
+
+	host func() *check.Host
 }
 
 // LoadOptions is what a load needs from outside.
@@ -28,13 +30,16 @@ type LoadOptions struct {
 	Strict bool
 	// NoLints leaves lints out, but not tests.
 	NoLints bool
+	// Host is what lints are told of the host; nil, and a nil answer, leave out those that need it.
+	Host func() *check.Host
 	// Trusted leaves lints and tests out: for a policy that passed them before.
 	Trusted bool
 }
 
 // LoadOptions is how a policy is loaded that this Enforcer is to enforce: with the accounts of this host.
 func (e *Enforcer) LoadOptions() LoadOptions {
-	return LoadOptions{Options: policy.Options{User: host.User, Group: host.Group, Now: e.opt.Now().Unix()}}
+	return LoadOptions{Options: policy.Options{User: host.User, Group: host.Group, Now: e.opt.Now().Unix()},
+		Host: func() *check.Host { return Facts(e.host) }}
 }
 
 // trusted is LoadOptions for what was proved when it was stored.
@@ -47,7 +52,7 @@ func (e *Enforcer) trusted() LoadOptions {
 // Load reads a policy, lints it and proves its tests. What is wrong with it is in the candidate's Diags.
 func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	rec := source.NewRecorder(fsys)
-	c := &Candidate{Entry: entry}
+	c := &Candidate{Entry: entry, host: opt.Host}
 	c.Policy, c.Diags = policy.Load(rec, entry, opt.Options)
 	c.Bundle = rec.Bundle()
 	c.Digest = c.Bundle.Digest()
@@ -71,10 +76,16 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 
 // Lint adds the lints that Load was told to leave out, as of a time in Unix seconds.
 func (c *Candidate) Lint(now int64) {
-	if c.Policy != nil {
-		c.Diags = append(c.Diags, check.Lint(c.Policy, now)...)
-		c.Diags.Sort()
+	if c.Policy == nil {
+		return
 	}
+	c.Diags = append(c.Diags, check.Lint(c.Policy, now)...)
+	if c.host != nil {
+		if h := c.host(); h != nil {
+			c.Diags = append(c.Diags, check.LintHost(c.Policy, h)...)
+		}
+	}
+	c.Diags.Sort()
 }
 
 // Replay loads a policy again from a bundle, without its files.
