@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
@@ -36,6 +37,9 @@ func (f *front) open(ctx context.Context, readOnly bool) (*enforce.Enforcer, err
 
 // daemonOrSelf has the daemon do something, or this process where none listens.
 func daemonOrSelf[T any](ctx context.Context, f *front, readOnly bool, ask func(*control.Client) (T, error), do func(*enforce.Enforcer) (T, error)) (out T, err error) {
+	if isTerminal(f.stderr) {
+		defer progress(f.stderr, time.Second)()
+	}
 	c, err := f.dial(ctx)
 	if err != nil {
 		return out, err
