@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 
@@ -13,6 +14,7 @@ import (
 type mistake struct {
 	t       *text
 	message string // the library's
+	read    int    // bytes that the library has read before it stopped
 	line    int    // the one that is wrong, as far as can be told
 	last    int    // the last that the library has looked at
 
@@ -23,9 +25,9 @@ type mistake struct {
 }
 
 // explain reports the one mistake in the YAML that the library stopped at.
-func explain(t *text, err error, diags *diag.List) {
-	m := &mistake{t: t, message: message(err)}
-	m.line, m.last = failingLine(t, err)
+func explain(t *text, err error, read int, diags *diag.List) {
+	m := &mistake{t: t, message: message(err), read: read}
+	m.find()
 	m.look()
 	for _, reason := range []func(*diag.List) bool{
 		m.unclosedQuote, m.escape, m.tab, m.bang, m.address, m.closing, m.unclosedBracket, m.afterQuote, m.star,
@@ -39,8 +41,11 @@ func explain(t *text, err error, diags *diag.List) {
 	diags.Errorf(at, "yaml-syntax", "this is no YAML: %s", m.said())
 }
 
-// lookBack is how many lines before a mistake are looked at.
-const lookBack = 8
+// What is looked at around a mistake: so many lines before it, and so many bytes.
+const (
+	lookBack  = 8
+	lookWidth = 64 << 10
+)
 
 // look collects the tokens.
 func (m *mistake) look() {
@@ -66,7 +71,7 @@ func (m *mistake) look() {
 			}
 			return
 		}
-		if tok.line >= m.line-lookBack && tok.line <= m.last {
+		if tok.line >= m.line-lookBack && tok.line <= m.last && tok.end >= m.read-lookWidth && tok.start <= m.read+lookWidth {
 			m.all = append(m.all, tok)
 			if tok.line == m.line {
 				m.on = append(m.on, tok)
@@ -94,45 +99,102 @@ func (m *mistake) span(tok token) diag.Span {
 
 // said is the library's message without the line, which is another than the one reported.
 func (m *mistake) said() string {
-	s := m.message
-	if rest, ok := strings.CutPrefix(s, "line "); ok {
-		if _, after, ok := strings.Cut(rest, ": "); ok {
-			s = after
-		}
-	}
-	return shown(s)
+	return shown(withoutLine(m.message))
 }
 
-// failingLine is the first line with which the library refuses the text as it refuses the whole, and the last that it
-// looked at.
-func failingLine(t *text, err error) (line, last int) {
+// find looks for the first line with which the library refuses the text as it refuses the whole, and the last that it
+// has looked at.
+func (m *mistake) find() {
+	t := m.t
+	src, before := t.src, 0 // what is tried, and the lines before it
+	if m.read > lookWidth {
+		src, before = m.near()
+	}
+	if src == nil { // to try the whole again and again takes long; the library knows the line of something
+		m.last = t.lineOf(m.read)
+		m.line = m.last
+		if _, err := fmt.Sscanf(m.message, "line %d:", &m.line); err == nil {
+			m.line = max(1, min(m.line, m.last))
+		}
+	} else {
+		m.tryLines(src, before)
+	}
+	for m.line > 1 && t.lineEnd(t.lines[m.line-1]) == t.lines[m.line-1] {
+		m.line--
+	}
+}
+
+// tryLines looks in a part of the text.
+func (m *mistake) tryLines(src []byte, before int) {
+	t, start := m.t, m.t.lines[before]
 	// What it has asked for when it stops bounds the line from above; it looks ahead a line or two.
-	r := &runeReader{src: t.src}
-	documents(r)
-	last = t.pos(min(r.read, len(t.src))).Line
-	line = last
-	for first := max(1, last-lookBack); line > first; line-- {
-		if _, e := documents(bytes.NewReader(t.src[:t.lines[line-1]])); e == nil || e.Error() != err.Error() {
+	r := &byteReader{src: src}
+	_, err := documents(r)
+	m.read = min(start+r.read, len(t.src))
+	m.last = t.lineOf(m.read)
+	m.line = m.last
+	for first := max(before+1, m.last-lookBack); m.line > first; m.line-- {
+		_, e := documents(bytes.NewReader(src[:t.lines[m.line-1]-start]))
+		if e == nil || err == nil || e.Error() != err.Error() {
 			break
 		}
 	}
-	for line > 1 && t.lineEnd(t.lines[line-1]) == t.lines[line-1] {
-		line--
-	}
-	return line, last
 }
 
-// runeReader hands a text out a byte at a time, and so knows how far it was read.
-type runeReader struct {
+// near is a part of a long text that stands on its own and that the library refuses as it refuses the whole, and how
+// many lines are before it; nil where there is none.
+func (m *mistake) near() (src []byte, before int) {
+	t := m.t
+	first, least := 0, 0 // a line that is indented as little as any
+	for line := t.lineOf(m.read) - lookBack; line > 0 && t.lines[line-1] > m.read-2*lookWidth; line-- {
+		start := t.lines[line-1]
+		i := start
+		for i < len(t.src) && t.src[i] == ' ' {
+			i++
+		}
+		if i == len(t.src) || isBreak(t.src[i]) || t.src[i] == '#' {
+			continue
+		}
+		if indent := i - start; first == 0 || indent < least {
+			first, least = line, indent
+		}
+	}
+	if first == 0 {
+		return nil, 0
+	}
+	src = t.src[t.lines[first-1]:min(len(t.src), m.read+lookWidth)]
+	if _, err := documents(bytes.NewReader(src)); err == nil || withoutLine(message(err)) != withoutLine(m.message) {
+		return nil, 0
+	}
+	return src, first - 1
+}
+
+// withoutLine is the library's message without the number of a line.
+func withoutLine(s string) string {
+	if rest, ok := strings.CutPrefix(s, "line "); ok {
+		if _, after, ok := strings.Cut(rest, ": "); ok {
+			return after
+		}
+	}
+	return s
+}
+
+// meter hands a text out, and knows how far it was read.
+type meter struct {
 	src  []byte
 	read int
 }
 
-func (r *runeReader) Read(p []byte) (int, error) {
+func (r *meter) Read(p []byte) (int, error) {
 	if r.read == len(r.src) {
 		return 0, io.EOF
 	}
-	n := copy(p[:1], r.src[r.read:])
+	n := copy(p, r.src[r.read:])
 	r.read += n
 	return n, nil
 }
+
+// byteReader is a meter that hands out one byte at a time.
+type byteReader meter
+
+func (r *byteReader) Read(p []byte) (int, error) { return (*meter)(r).Read(p[:1]) }

@@ -24,14 +24,14 @@ func (k Kind) String() string { return [...]string{"nothing", "a value", "a list
 
 // Node is one value of a document.
 type Node struct {
-	Kind Kind
+	Kind   Kind
+	Quoted bool // of a scalar: it stood in quotes or was a block scalar
 	// At is of a scalar its token, quotes included (the first line of it, or the `|` of a block); of a list or mapping
 	// its first token; of Null the key or the dash that lacks a value.
-	At     diag.Span
-	Text   string  // of a scalar
-	Quoted bool    // of a scalar: it stood in quotes or was a block scalar
-	Items  []*Node // of a list
-	Pairs  []Pair  // of a mapping, in order
+	At    diag.Span
+	Text  string  // of a scalar
+	Items []*Node // of a list
+	Pairs []Pair  // of a mapping, in order
 }
 
 // Pair is one key of a mapping with its value.

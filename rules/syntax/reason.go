@@ -79,15 +79,16 @@ func (m *mistake) bang(diags *diag.List) bool {
 
 // address finds an address whose colon at the beginning or end YAML takes for that of a key.
 func (m *mistake) address(diags *diag.List) bool {
+	const longest = 100 // bytes: no address has as many
 	for i, tok := range m.on {
 		if tok.kind != tokColon && tok.kind != tokPlain {
 			continue
 		}
 		from, to := tok.start, tok.end
-		for from > 0 && !m.ends(from-1) {
+		for from > 0 && tok.end-from <= longest && !m.ends(from-1) {
 			from--
 		}
-		for to < len(m.t.src) && !m.ends(to) {
+		for to < len(m.t.src) && to-from <= longest && !m.ends(to) {
 			to++
 		}
 		word := string(m.t.src[from:to])

@@ -14,12 +14,20 @@ type text struct {
 	src   []byte
 	lines []int // where each line begins
 
-	// The last place that was looked up. Places come in the order of the text, so that the next is found from here
-	// and not from the beginning of what may be a line of megabytes.
-	line, col, offset int
-	// The last line whose end was looked up, from an offset in it on.
-	from, end int
+	// The last place that was looked up, and places before it on its line. The next is found from near by, and not
+	// from the beginning of what may be a line of megabytes.
+	line  int
+	at    landmark
+	known []landmark
+	// The last line whose end was looked up.
+	ended, end int
 }
+
+// landmark is an offset with its column.
+type landmark struct{ col, offset int }
+
+// stride is how many bytes lie between two landmarks at least.
+const stride = 16 << 10
 
 func newText(file string, src []byte) *text {
 	t := &text{file: file, src: src, lines: make([]int, 1, 1+bytes.Count(src, []byte("\n")))}
@@ -28,7 +36,7 @@ func newText(file string, src []byte) *text {
 			t.lines = append(t.lines, i+1)
 		}
 	}
-	t.line, t.col, t.end = 1, 1, -1
+	t.onLine(1)
 	return t
 }
 
@@ -37,30 +45,61 @@ func (t *text) find(line, col int) int {
 	if line > len(t.lines) {
 		return len(t.src)
 	}
-	if line != t.line || col < t.col {
-		t.line, t.col, t.offset = line, 1, t.lines[line-1]
+	t.onLine(line)
+	if col < t.at.col {
+		i, _ := slices.BinarySearchFunc(t.known, col+1, func(m landmark, col int) int { return m.col - col })
+		t.at = t.known[i-1]
 	}
-	for t.col < col && t.offset < len(t.src) && t.src[t.offset] != '\n' {
-		_, size := utf8.DecodeRune(t.src[t.offset:])
-		t.offset += size
-		t.col++
+	for t.at.col < col && t.at.offset < len(t.src) && t.src[t.at.offset] != '\n' {
+		_, size := utf8.DecodeRune(t.src[t.at.offset:])
+		t.at.offset += size
+		t.at.col++
+		t.note()
 	}
-	return t.offset
+	return t.at.offset
+}
+
+// onLine goes to a line, and to its beginning unless it is there already.
+func (t *text) onLine(line int) {
+	if line == t.line {
+		return
+	}
+	t.line, t.at = line, landmark{1, t.lines[line-1]}
+	t.known = append(t.known[:0], t.at)
+}
+
+// note makes a landmark of the last place, where none is near.
+func (t *text) note() {
+	if t.at.offset >= t.known[len(t.known)-1].offset+stride {
+		t.known = append(t.known, t.at)
+	}
 }
 
 // pos is the place of an offset.
 func (t *text) pos(offset int) diag.Pos {
+	t.onLine(t.lineOf(offset))
+	if offset < t.at.offset {
+		i, _ := slices.BinarySearchFunc(t.known, offset+1, func(m landmark, offset int) int { return m.offset - offset })
+		t.at = t.known[i-1]
+	}
+	for offset > t.at.offset {
+		next := min(offset, t.at.offset+stride)
+		for next < offset && !utf8.RuneStart(t.src[next]) {
+			next++
+		}
+		t.at = landmark{t.at.col + utf8.RuneCount(t.src[t.at.offset:next]), next}
+		t.note()
+	}
+	return diag.Pos{File: t.file, Line: t.line, Col: t.at.col}
+}
+
+// lineOf is the number of the line that an offset lies on.
+func (t *text) lineOf(offset int) int {
 	i, found := slices.BinarySearch(t.lines, offset)
 	if found {
 		i++
 	}
-	// i is now the number of the line.
-	if i != t.line || offset < t.offset {
-		t.line, t.col, t.offset = i, 1, t.lines[i-1]
-	}
-	t.col += utf8.RuneCount(t.src[t.offset:offset])
-	t.offset = offset
-	return diag.Pos{File: t.file, Line: i, Col: t.col}
+	return i
 }
 
 // span is the place from one offset to another on the same line, at least one rune long.
@@ -70,18 +109,16 @@ func (t *text) span(from, to int) diag.Span {
 
 // lineEnd is the offset of the end of the line that an offset lies on, blanks and carriage return left out.
 func (t *text) lineEnd(offset int) int {
-	if offset >= t.from && offset <= t.end {
-		return t.end
+	if line := t.lineOf(offset); line != t.ended {
+		t.ended, t.end = line, len(t.src)
+		if line < len(t.lines) {
+			t.end = t.lines[line] - 1
+		}
+		for t.end > t.lines[line-1] && isBlank(t.src[t.end-1]) {
+			t.end--
+		}
 	}
-	end := len(t.src)
-	if i := bytes.IndexByte(t.src[offset:], '\n'); i >= 0 {
-		end = offset + i
-	}
-	for end > offset && isBlank(t.src[end-1]) {
-		end--
-	}
-	t.from, t.end = offset, end
-	return end
+	return max(offset, t.end)
 }
 
 // isBlank tells whether a byte separates tokens of one line.

@@ -45,9 +45,13 @@ type lexer struct {
 	open    []int // offsets of the brackets that are open
 	columns []int // of block collections that are open, as bytes from their line's beginning, increasing
 	parent  int   // column of the last key or dash, -1 at the top: what is indented more belongs to it
+	head    int   // column of what stands first on this line, dashes left out
 	first   bool  // nothing but dashes has come on this line
 	plain   bool  // the last token is plain and ended with its line: a line that belongs to it goes on with it
 	last    token
+
+	collections int // block collections that have begun
+	comments    int
 }
 
 func newLexer(t *text) *lexer { return &lexer{t: t, line: 1, first: true, parent: -1} }
@@ -62,8 +66,11 @@ func (l *lexer) next() token {
 		return tok
 	}
 	column := l.i - l.t.lines[l.line-1]
-	if l.first && len(l.open) == 0 {
-		l.indent(column)
+	if l.first {
+		l.head = column
+		if len(l.open) == 0 {
+			l.indent(column)
+		}
 	}
 	tok.blocks = len(l.columns)
 	if continued := l.plain && (len(l.open) > 0 || l.first && column > l.parent); continued && !l.punctuation() {
@@ -94,6 +101,7 @@ func (l *lexer) skip() {
 			l.i++
 		case b == '#' && (l.i == 0 || isBreak(src[l.i-1])):
 			l.plain = false
+			l.comments++
 			l.toLineEnd()
 		default:
 			return
@@ -117,6 +125,7 @@ func (l *lexer) indent(column int) {
 	}
 	if len(l.columns) == 0 || l.columns[len(l.columns)-1] < column {
 		l.columns = append(l.columns, column)
+		l.collections++
 	}
 }
 
@@ -167,7 +176,7 @@ func (l *lexer) scan(tok *token, column int) {
 		l.parent = column
 		l.indent(column)
 		l.i++
-	case b == '?' && l.separated(l.i+1):
+	case b == '?' && (flow || l.separated(l.i+1)):
 		tok.kind = tokQuestion
 		if !flow {
 			l.parent = column
@@ -176,8 +185,11 @@ func (l *lexer) scan(tok *token, column int) {
 		l.i++
 	case b == ':' && (flow || l.separated(l.i+1)):
 		tok.kind = tokColon
-		if !flow && (l.last.kind == tokPlain || l.last.kind == tokQuoted) && l.last.line == l.line {
-			l.parent = l.last.start - l.t.lines[l.line-1]
+		if !flow {
+			l.parent = l.head
+			if (l.last.kind == tokPlain || l.last.kind == tokQuoted) && l.last.line == l.line {
+				l.parent = l.last.start - l.t.lines[l.line-1]
+			}
 			l.indent(l.parent)
 		}
 		l.i++
@@ -197,9 +209,16 @@ func (l *lexer) scan(tok *token, column int) {
 		l.scanQuoted(tok, b)
 	case !flow && (b == '|' || b == '>'):
 		l.scanBlock(tok)
-	case b == '!' || b == '&' || b == '*':
-		tok.kind = map[byte]tokenKind{'!': tokTag, '&': tokAnchor, '*': tokAlias}[b]
+	case b == '!':
+		tok.kind = tokTag
 		l.scanWord(flow)
+	case b == '*':
+		tok.kind = tokAlias
+		l.scanWord(flow)
+	case b == '&':
+		tok.kind = tokAnchor
+		for l.i++; l.i < len(src) && isName(src[l.i]); l.i++ {
+		}
 	case bytes.IndexByte([]byte("@`%,]}|>"), b) >= 0:
 		tok.kind = tokReserved
 		l.scanWord(flow)
@@ -211,7 +230,7 @@ func (l *lexer) scan(tok *token, column int) {
 // scanWord goes to the next blank, or in brackets to the next bracket or comma.
 func (l *lexer) scanWord(flow bool) {
 	for l.i++; !l.separated(l.i); l.i++ {
-		if flow && bytes.IndexByte([]byte(",[]{}"), l.t.src[l.i]) >= 0 {
+		if flow && bytes.IndexByte([]byte(",[]{}"), l.t.src[l.i]) >= 0 || l.colon(l.i) {
 			return
 		}
 	}

@@ -168,7 +168,7 @@ func (b *builder) cutTexts(n *yaml.Node) {
 		case len(comment) > 0 && comment[0] != ' ' && comment[0] != '\t' && comment[0] != '#':
 			b.errorf(at, "cut-text", say).WithHint("%s", hint)
 		case hash-text == 1:
-			b.diags.Warnf(at, "cut-text", say).WithHint("%s", hint)
+			b.warnf(at, "cut-text", say).WithHint("%s", hint)
 		}
 	}
 }

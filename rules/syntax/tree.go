@@ -12,16 +12,17 @@ import (
 
 // builder makes a tree of what the library has read, and reports what does not mean what it looks like.
 type builder struct {
+	r       *Reader
 	t       *text
 	diags   *diag.List
 	anchors map[*yaml.Node]*anchored
-	aliased int // values that aliases stood for so far
+	full    bool // aliases stand for too much
 }
 
 // anchored is a node with an anchor.
 type anchored struct {
 	node   *Node // nil while its inside is being read
-	size   int   // values in it, those of aliases included
+	size   int   // values in it, those of aliases included; a long text counts for several
 	height int   // how deep they are nested
 }
 
@@ -40,6 +41,14 @@ func (b *builder) errorf(at diag.Span, code, format string, args ...any) *diag.D
 		return b.diags.Errorf(at, "too-many", "this file has more mistakes than the %d before this one", maxFindings)
 	}
 	return b.diags.Errorf(at, code, format, args...)
+}
+
+// warnf reports a warning, up to a number in one file.
+func (b *builder) warnf(at diag.Span, code, format string, args ...any) *diag.Diagnostic {
+	if len(*b.diags) >= maxFindings {
+		return &diag.Diagnostic{}
+	}
+	return b.diags.Warnf(at, code, format, args...)
 }
 
 // document makes the tree of a document.
@@ -76,12 +85,13 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 	tag, start := b.properties(start)
 	p := part{Node: &Node{}, size: 1, height: 1}
 	if depth > maxDepth {
-		tooDeep(b.t.span(start, start), b.diags)
+		b.errorf(b.t.span(start, start), "too-large", tooDeep, maxDepth)
 		return p
 	}
 	switch n.Kind {
 	case yaml.SequenceNode:
 		p.Kind, p.At = List, b.t.span(start, start)
+		p.Items = make([]*Node, 0, len(n.Content))
 		for _, c := range n.Content {
 			item := b.node(c, nil, depth+1)
 			p.Items = append(p.Items, item.Node)
@@ -95,6 +105,7 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 			p.At = b.nothing(owner, nowhere)
 		} else {
 			b.scalar(p.Node, n, start)
+			p.size += len(n.Value) / bytesPerValue
 		}
 	}
 	if p.Kind == Map {
@@ -106,12 +117,13 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 	if known != nil {
 		known.node, known.size, known.height = p.Node, p.size, p.height
 	}
+	n.Content = nil // the library's tree takes more memory than this one
 	return p
 }
 
 // add counts a part of p.
 func (p *part) add(inner part) {
-	p.size = min(p.size+inner.size, maxAliased+1)
+	p.size = min(p.size+inner.size, maxBytes) // more than any policy may have
 	p.height = max(p.height, inner.height+1)
 }
 
@@ -122,17 +134,18 @@ func (b *builder) alias(n *yaml.Node, depth int) part {
 	nothing := part{Node: &Node{Kind: Scalar, At: at, Text: n.Value}, size: 1, height: 1}
 	to := b.anchors[n.Alias]
 	switch {
-	case b.aliased > maxAliased: // reported
+	case b.full:
 		return nothing
 	case to == nil || to.node == nil:
 		b.errorf(at, "bad-alias", "the alias stands within what it stands for")
 		return nothing
 	case depth+to.height-1 > maxDepth:
-		tooDeep(at, b.diags)
+		b.errorf(at, "too-large", tooDeep, maxDepth)
 		return nothing
 	}
-	if b.aliased += to.size; b.aliased > maxAliased {
-		b.errorf(at, "too-large", "aliases stand for more than %d values", maxAliased)
+	if b.r.values += to.size; b.r.values > b.r.allowed() {
+		b.full = true
+		b.r.tooMany(at, b.diags)
 		return nothing
 	}
 	return part{Node: to.node, size: to.size, height: to.height}
@@ -140,7 +153,8 @@ func (b *builder) alias(n *yaml.Node, depth int) part {
 
 // pairs makes the pairs of a mapping.
 func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
-	first := map[string]diag.Span{}
+	var first keys
+	p.Pairs = make([]Pair, 0, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := b.node(n.Content[i], nil, depth+1).Node
 		if n.Content[i].Kind == yaml.AliasNode || key.Kind != Scalar {
@@ -163,17 +177,16 @@ func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
 				WithHint("write the keys out; an alias may stand for a whole value: `from: *NAME`")
 			continue
 		}
-		if at, ok := first[key.Text]; ok {
+		if earlier := first.add(key); earlier != nil {
 			hint := "several values are a list: `" + shown(key.Text) + ": [A, B]`"
 			if value.Kind != Scalar {
 				hint = "write what stands under both under one"
 			}
 			b.errorf(key.At, "duplicate-key", "the key `%s` stands twice in one mapping", shown(key.Text)).
 				WithHint("%s", hint).
-				Also(at, "first here")
+				Also(earlier.At, "first here")
 			continue
 		}
-		first[key.Text] = key.At
 		if value.Kind == Null && n.Style&yaml.FlowStyle != 0 && !key.Quoted {
 			if glued := b.gluedColon(key.Text, key.At); glued != nil {
 				p.Pairs = append(p.Pairs, *glued)
@@ -185,6 +198,36 @@ func (b *builder) pairs(p *part, n *yaml.Node, depth int) {
 	if depth > 1 {
 		b.cutTexts(n)
 	}
+}
+
+// keys is the keys of a mapping. Most have few, of which none is worth a map.
+type keys struct {
+	few  []*Node
+	many map[string]*Node
+}
+
+// add takes a key up, unless there is an equal one already, which it returns.
+func (k *keys) add(key *Node) *Node {
+	const most = 8
+	if k.many != nil {
+		if earlier := k.many[key.Text]; earlier != nil {
+			return earlier
+		}
+		k.many[key.Text] = key
+		return nil
+	}
+	for _, earlier := range k.few {
+		if earlier.Text == key.Text {
+			return earlier
+		}
+	}
+	if k.few = append(k.few, key); len(k.few) > most {
+		k.many = make(map[string]*Node, 4*most)
+		for _, key := range k.few {
+			k.many[key.Text] = key
+		}
+	}
+	return nil
 }
 
 // badKey reports a key that is none.
