@@ -93,12 +93,14 @@ func TestPageTellsOfLimits(t *testing.T) {
 	f.printPage(&enforce.Page{Policy: "/etc/p.yaml", Enforced: true, Source: enforce.Files, Sections: []enforce.Section{{Name: "in", Lines: []enforce.Line{{
 		ID: "ssh", Text: "allow ssh limit 1/minute", Verdict: "allow", At: "/etc/p.yaml:3",
 		Counts: &enforce.Counted{Packets: 5, Bytes: 300}, Over: &enforce.Counted{Packets: 3, Bytes: 180},
+		Full: &enforce.Counted{Packets: 1, Bytes: 60},
 	}}}}})
 	want := `/etc/p.yaml  enforced, from its files, digest 
 
 in     packets  bytes
   ssh        5  300 B  allow ssh limit 1/minute  p.yaml:3
                        over its limit: 3 packets, denied
+                       of too many sources to follow: 1 packet, allowed
 `
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)

@@ -117,6 +117,9 @@ func (f *front) printLine(paint ink, col pageColumns, l enforce.Line) {
 	if l.Over != nil && l.Over.Packets > 0 {
 		below(fmt.Sprintf("over its limit: %s, denied", count(int(l.Over.Packets), "packet")))
 	}
+	if l.Full != nil && l.Full.Packets > 0 {
+		below(fmt.Sprintf("of too many sources to follow: %s, allowed", count(int(l.Full.Packets), "packet")))
+	}
 	if l.Note != "" {
 		below("# " + l.Note)
 	}

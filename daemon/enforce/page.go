@@ -41,6 +41,7 @@ type Line struct {
 	Off     bool     `json:"off,omitempty"`    // enabled: false, or switched off in base
 	Counts  *Counted `json:"counts,omitempty"` // nil where the kernel's counters can't be read or it has none
 	Over    *Counted `json:"over,omitempty"`   // what the rule denied because it was over its limit
+	Full    *Counted `json:"full,omitempty"`   // what it admitted though its limit could follow no more sources
 }
 
 // Counted is a counter's value.
@@ -195,7 +196,7 @@ func (d *drawing) list(dir policy.Dir) Section {
 	for _, r := range d.p.Lists[dir] {
 		s.Lines = append(s.Lines, Line{
 			ID: r.ID, Text: r.Text, At: place(r.At), Verdict: r.Action.Verdict.String(), Note: r.Note,
-			Counts: d.counts(compile.ChainName(r)), Over: d.counts(compile.OverCounter(r)),
+			Counts: d.counts(compile.ChainName(r)), Over: d.counts(compile.OverCounter(r)), Full: d.counts(compile.FullCounter(r)),
 		})
 	}
 	for _, r := range d.p.Disabled {
