@@ -21,22 +21,24 @@ type analysis struct {
 	last    int           // the index of the default's entry
 	start   []int         // by entry: the number of its first box in the index; one more for the end
 	index   *space.Index
-	own     [][]space.Box  // by entry: of a rule, what of its boxes gets past the base
-	whole   [][]*space.Box // by entry: the boxes that those are part of
-	gone    []bool         // by entry: rules that never match, or were found to change nothing
-	blamed  []bool         // by entry: rules that a pair lint is about
-	hot     []int          // entries that covered others lately, the last first
-	numbers []int32        // scratch
+	own     [][]space.Box        // by entry: of a rule, what of its boxes gets past the base
+	whole   [][]*space.Box       // by entry: the boxes that those are part of
+	gone    []bool               // by entry: rules that never match, or were found to change nothing
+	blamed  []bool               // by entry: rules that a pair lint is about
+	place   map[*policy.Rule]int // the entries of rules
+	hot     []int                // entries that covered others lately, the last first
+	numbers []int32              // scratch
 }
 
 // budget bounds the work of all analyses of a policy, in comparisons of boxes.
 type budget struct {
-	left int
-	each int // for one question
+	left  int
+	each  int // for one question
+	steps int // rules that Decide may pass in all
 }
 
 // newBudget is enough for policies whose rules have few others around them, and takes a few seconds at most.
-func newBudget() *budget { return &budget{left: 40_000_000, each: 400_000} }
+func newBudget() *budget { return &budget{left: 40_000_000, each: 400_000, steps: 150_000_000} }
 
 // search begins a question. What it takes is settled by done.
 func (b *budget) search() *space.Search { return &space.Search{Left: min(b.each, b.left)} }
@@ -72,7 +74,9 @@ func newAnalysis(p *policy.Policy, s *space.Space, dir policy.Dir, now int64, b 
 	a.index = space.NewIndex(boxes)
 	a.own, a.whole = make([][]space.Box, len(entries)), make([][]*space.Box, len(entries))
 	a.gone, a.blamed = make([]bool, len(entries)), make([]bool, len(entries))
+	a.place = make(map[*policy.Rule]int, a.last-a.first)
 	for i := a.first; i < a.last; i++ {
+		a.place[a.rule(i)] = i
 		for j := range entries[i].Boxes {
 			box := &entries[i].Boxes[j]
 			own, ok := box.Intersect(&reach[family(box.Six)])
@@ -205,8 +209,19 @@ func (a *analysis) words(pkt policy.Packet) string {
 	return a.Words(&pkt)
 }
 
-// decide is what the policy does to a packet, and the index of the entry that does it.
-func (a *analysis) decide(pkt *policy.Packet, given map[string]addrset.Addrs) (policy.Decision, int) {
+// decide is what the policy itself does to a packet, and the index of the entry that does it: a second opinion on each
+// finding. The error is space.ErrTooComplex.
+func (a *analysis) decide(pkt *policy.Packet, given map[string]addrset.Addrs) (policy.Decision, int, error) {
+	if a.budget.steps < 0 {
+		return policy.Decision{}, 0, space.ErrTooComplex
+	}
 	d := a.With(given).Decide(pkt)
-	return d, slices.IndexFunc(a.entries, func(e space.Entry) bool { return e.Decision == d })
+	i, ok := a.place[d.Rule]
+	if !ok {
+		i = a.last
+	}
+	if a.budget.steps -= i; ok {
+		return d, i, nil
+	}
+	return d, slices.IndexFunc(a.entries, func(e space.Entry) bool { return e.Decision == d }), nil
 }

@@ -1,6 +1,8 @@
 package check
 
 import (
+	"math/rand/v2"
+	"net/netip"
 	"slices"
 
 	"ringwall/rules/addrset"
@@ -52,27 +54,18 @@ type fate struct {
 	open addrset.Set[addrset.U32]                  // what is admitted
 }
 
-// strangers is the fate of new packets from an address that the rules of `in` name nowhere, nor anything else about it:
-// its interface, mark and Ethernet address match no rule that asks for one. It is false where the rules name all
-// addresses.
+// strangers is the fate of new packets from an address that the rules of `in` are not about, nor about anything else
+// of it: its interface, mark and Ethernet address match no rule that asks for one. It is false where no such address
+// is found.
 func (l *linter) strangers(six bool) (fate, bool) {
-	var v4 []addrset.Range[addrset.U32]
-	var v6 []addrset.Range[addrset.U128]
-	for _, r := range l.Lists[policy.In] {
-		for _, t := range r.Match.From.Terms { // what it takes, or what it leaves out: the smaller part is what it is about
-			v4 = append(v4, smaller(t.Static.V4, func(r addrset.Range[addrset.U32]) float64 { return float64(r.Hi-r.Lo) + 1 }).Ranges()...)
-			v6 = append(v6, smaller(t.Static.V6, func(r addrset.Range[addrset.U128]) float64 { return float64(r.Hi.Hi-r.Lo.Hi) + 1 }).Ranges()...)
-		}
-	}
-	named := addrset.Addrs{V4: addrset.Of(v4...), V6: addrset.Of(v6...)}
-	stranger := addrset.Addrs{V4: named.V4.Complement(), V6: named.V6.Complement()}
-	if six && stranger.V6.IsEmpty() || !six && stranger.V4.IsEmpty() {
+	from, ok := l.stranger(six)
+	if !ok {
 		return fate{}, false
 	}
 	f := fate{by: map[*policy.Rule]addrset.Set[addrset.U32]{}}
 	left := addrset.All[addrset.U32]()
 	for _, r := range l.Lists[policy.In] {
-		if !l.concerns(r, stranger, six) {
+		if !l.concerns(r, from) {
 			continue
 		}
 		keys := r.Match.What.V4
@@ -88,6 +81,50 @@ func (l *linter) strangers(six bool) (fate, bool) {
 	return f, true
 }
 
+// stranger is an address that lies in the larger part of all addresses for each list of them: in it where it takes
+// most, outside where it takes few. A few addresses are tried, the same each time.
+func (l *linter) stranger(six bool) (netip.Addr, bool) {
+	var terms []policy.Term
+	var most []bool // by term: it takes more addresses than it leaves
+	for _, r := range l.Lists[policy.In] {
+		for _, t := range r.Match.From.Terms {
+			terms = append(terms, t)
+			if six {
+				most = append(most, size(t.Static.V6, func(r addrset.Range[addrset.U128]) float64 { return float64(r.Hi.Hi-r.Lo.Hi) + 1 }) > 1<<63)
+			} else {
+				most = append(most, size(t.Static.V4, func(r addrset.Range[addrset.U32]) float64 { return float64(r.Hi-r.Lo) + 1 }) > 1<<31)
+			}
+		}
+	}
+	const tries = 64
+	draw := rand.New(rand.NewPCG(1, 2))
+	for range tries {
+		ip := addrset.U32(1<<24 + draw.Uint32N(223<<24)).Addr() // below the multicast addresses
+		if six {
+			ip = addrset.U128{Hi: 1<<61 | draw.Uint64()>>3, Lo: draw.Uint64()}.Addr() // 2000::/3
+		}
+		strange := true
+		for i := range terms {
+			if terms[i].Static.Contains(ip) != most[i] {
+				strange = false
+				break
+			}
+		}
+		if strange {
+			return ip, true
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// size is how many numbers a set holds.
+func size[K addrset.Key[K]](s addrset.Set[K], of func(addrset.Range[K]) float64) (n float64) {
+	for _, r := range s.Ranges() {
+		n += of(r)
+	}
+	return n
+}
+
 func (f *fate) take(r *policy.Rule, v policy.Verdict, keys addrset.Set[addrset.U32]) {
 	f.by[r] = keys
 	if v == policy.Allow {
@@ -95,33 +132,15 @@ func (f *fate) take(r *policy.Rule, v policy.Verdict, keys addrset.Set[addrset.U
 	}
 }
 
-// concerns tells whether a rule matches all strangers, whatever else they send.
-func (l *linter) concerns(r *policy.Rule, stranger addrset.Addrs, six bool) bool {
+// concerns tells whether a rule matches whatever else an address sends, to wherever.
+func (l *linter) concerns(r *policy.Rule, from netip.Addr) bool {
 	m := &r.Match
 	if !m.Sport.IsAll() || len(m.IIf.Yes) > 0 || !m.MAC.IsAny() || len(m.Mark.Yes) > 0 || r.Expires != 0 && r.Expires <= l.now {
 		return false
 	}
 	to := m.To.Static()
-	if six && !to.V6.IsAll() || !six && !to.V4.IsAll() {
+	if from.Is6() && !to.V6.IsAll() || from.Is4() && !to.V4.IsAll() {
 		return false
 	}
-	return slices.ContainsFunc(m.From.Terms, func(t policy.Term) bool {
-		return len(t.In) == 0 && (six && t.Static.V6.Covers(stranger.V6) || !six && t.Static.V4.Covers(stranger.V4))
-	})
-}
-
-// smaller is a set or all that is not in it, whichever is less.
-func smaller[K addrset.Key[K]](s addrset.Set[K], size func(addrset.Range[K]) float64) addrset.Set[K] {
-	rest := s.Complement()
-	var in, out float64
-	for _, r := range s.Ranges() {
-		in += size(r)
-	}
-	for _, r := range rest.Ranges() {
-		out += size(r)
-	}
-	if in < out {
-		return s
-	}
-	return rest
+	return slices.ContainsFunc(m.From.Terms, func(t policy.Term) bool { return len(t.In) == 0 && t.Static.Contains(from) })
 }

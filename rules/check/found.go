@@ -54,7 +54,9 @@ func (l *linter) report(a *analysis) {
 		for n < len(clashes) && clashes[n].later == clashes[0].later {
 			n++
 		}
-		l.clash(a, clashes[:n])
+		if !l.clash(a, clashes[:n]) {
+			undecided = append(undecided, clashes[0].later)
+		}
 		clashes = clashes[n:]
 	}
 	idlers, more := a.idlers()
@@ -87,7 +89,7 @@ func (l *linter) notDecided(a *analysis, rules []int) {
 func (l *linter) covered(a *analysis, c shadow) bool {
 	r := a.rule(c.rule)
 	pkt, given := a.example(&c.example)
-	if d, _ := a.decide(&pkt, given); d.Rule == r {
+	if d, _, err := a.decide(&pkt, given); d.Rule == r || err != nil {
 		return false
 	}
 	verb := "decides all that it would"
@@ -138,8 +140,9 @@ func (l *linter) defeated(a *analysis, allows []int, later int, what string, pkt
 	l.also(w, a, append(allows[1:len(allows):len(allows)], later))
 }
 
-// clash reports the rules that clash with one later rule.
-func (l *linter) clash(a *analysis, clashes []clash) {
+// clash reports the rules that clash with one later rule. It is false where the policy itself says otherwise.
+func (l *linter) clash(a *analysis, clashes []clash) bool {
+	sure := true
 	later := clashes[0].later
 	r := a.rule(later)
 	for _, defeats := range []bool{true, false} {
@@ -151,7 +154,8 @@ func (l *linter) clash(a *analysis, clashes []clash) {
 				continue
 			}
 			p, given := a.example(&c.example)
-			if _, by := a.decide(&p, given); by != c.earlier {
+			if _, by, err := a.decide(&p, given); by != c.earlier || err != nil {
+				sure = false
 				continue
 			}
 			if len(rules) == 0 {
@@ -173,13 +177,14 @@ func (l *linter) clash(a *analysis, clashes []clash) {
 			l.also(w, a, rules)
 		}
 	}
+	return sure
 }
 
 // idle reports a rule without which nothing changes. It is false where the policy itself says otherwise.
 func (l *linter) idle(a *analysis, i idle) bool {
 	r := a.rule(i.rule)
 	pkt, given := a.example(&i.example)
-	if _, by := a.decide(&pkt, given); by != i.rule && !a.gone[by] {
+	if _, by, err := a.decide(&pkt, given); err != nil || by != i.rule && (by < 0 || !a.gone[by]) {
 		return false
 	}
 	verb := "does"

@@ -5,7 +5,10 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
+	"ringwall/rules/addrset"
+	"ringwall/rules/diag"
 	"ringwall/rules/policy"
 	"ringwall/rules/source"
 )
@@ -79,6 +82,23 @@ func shapes() map[string]func(b *strings.Builder, n int) {
 				fmt.Fprintf(b, "- {%s: tcp/%d-%d, from: %s, to: %s}\n", []string{"allow", "deny"}[r.IntN(2)], lo, lo+r.IntN(30000), span(), span())
 			}
 		},
+		// the same along four, so that covers take hundreds of rules and no proof is short
+		"knot": func(b *strings.Builder, n int) {
+			r := rand.New(rand.NewPCG(9, 10))
+			b.WriteString("defaults: {forward: deny}\nforward:\n")
+			span := func(low, width int) (int, int) {
+				lo := low + r.IntN(width/3)
+				return lo, lo + width/3 + r.IntN(width/3)
+			}
+			for range n {
+				a, z := span(1, 60000)
+				c, d := span(1, 60000)
+				e, f := span(0, 1<<16)
+				g, h := span(0, 1<<16)
+				fmt.Fprintf(b, "- {%s: tcp/%d-%d, sport: %d-%d, from: 10.0.%d.%d-10.0.%d.%d, to: 10.1.%d.%d-10.1.%d.%d}\n", []string{"allow", "deny"}[r.IntN(2)],
+					a, z, c, d, e>>8, e&255, f>>8, f&255, g>>8, g&255, h>>8, h&255)
+			}
+		},
 		// bans and blocks by dynamic sets around ordinary rules
 		"dynamic": func(b *strings.Builder, n int) {
 			b.WriteString("sets:\n")
@@ -109,8 +129,47 @@ func shaped(tb testing.TB, name string, n int) *policy.Policy {
 	return p
 }
 
+// TestLintEnds holds the time for ten thousand rules of the worst kind, and that what is not decided is said and never
+// claimed: each rule called dead must not decide any packet tried.
+func TestLintEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("seconds")
+	}
+	const bound = 10 * time.Second
+	p := shaped(t, "knot", 10000)
+	begun := time.Now()
+	diags := Lint(p, now)
+	if took := time.Since(begun); took > bound {
+		t.Errorf("took %v", took)
+	}
+	dead := map[string]bool{}
+	open := false
+	for _, d := range diags {
+		switch d.Code {
+		case policy.LintNeverMatches:
+			_, rest, _ := strings.Cut(d.Message, `"`)
+			id, _, _ := strings.Cut(rest, `"`)
+			dead[id] = true
+		case policy.LintNotDecided:
+			open = open || d.Severity == diag.Remark
+		}
+	}
+	if len(dead) == 0 || !open {
+		t.Errorf("%d rules are dead, and it is said of others that it is not decided: %v", len(dead), open)
+	}
+	r := rand.New(rand.NewPCG(11, 12))
+	for range 2000 {
+		pkt := policy.Packet{Dir: policy.Forward, Proto: policy.ProtoTCP, IIf: "a", OIf: "b", Time: now,
+			Dport: uint16(1 + r.IntN(60000)), Sport: uint16(1 + r.IntN(60000)),
+			Src: (addrset.U32(10<<24) + addrset.U32(r.IntN(1<<16))).Addr(), Dst: (addrset.U32(10<<24+1<<16) + addrset.U32(r.IntN(1<<16))).Addr()}
+		if d := p.Decide(&pkt); dead[d.By] {
+			t.Fatalf("%s decides %s and is said to be dead", d.By, pkt)
+		}
+	}
+}
+
 func BenchmarkLint(b *testing.B) {
-	for _, name := range []string{"host", "nested", "mixed", "crossing", "dynamic", "lists"} {
+	for _, name := range []string{"host", "nested", "mixed", "crossing", "knot", "dynamic", "lists"} {
 		for _, n := range []int{1000, 10000} {
 			if name == "lists" {
 				n /= 10 // each of the rules has some 20,000 ranges

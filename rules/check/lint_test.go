@@ -63,7 +63,7 @@ func TestLint(t *testing.T) {
 		"one family": {head + "in:\n- {allow: http, from: 0.0.0.0/0, id: a}\n- {allow: smtp, from: '::/0', id: b}\n- {allow: https, from: 0.0.0.0/0}\n- {deny: https, from: '::/0', log: true}\n- {allow: icmp/echo-request, from: 0.0.0.0/0}\n",
 			"4:4 rule \"a\" opens to all of IPv4 what is closed in IPv6 [one-family]\n5:4 rule \"b\" opens to all of IPv6 what is closed in IPv4 [one-family]\n"},
 		"one family by order": {head + "in:\n- {deny: smtp, from: 0.0.0.0/0, log: true}\n- {allow: smtp, id: a}\n", "5:4 rule \"a\" opens to all of IPv6 what is closed in IPv4 [one-family]\n"},
-		"one family each": {head + "sets: {a: [10.0.0.0/8, '2001:db8::/32']}\nin:\n- {deny: any, from: a, log: true}\n- {allow: http, from: [0.0.0.0/0, not a]}\n- {allow: http, from: ['::/0', not a]}\n- {allow: smtp, from: 192.0.2.1}\n", ""},
+		"one family each":     {head + "sets: {a: [10.0.0.0/8, '2001:db8::/32']}\nin:\n- {deny: any, from: a, log: true}\n- {allow: http, from: [0.0.0.0/0, not a]}\n- {allow: http, from: ['::/0', not a]}\n- {allow: smtp, from: 192.0.2.1}\n", ""},
 		"covered": {head + "sets: {d: {dynamic: true}}\nin:\n" +
 			"- {allow: [http, https], from: [192.0.2.0/24, 198.51.100.0/24], id: wide}\n" +
 			"- {deny: http, from: 192.0.2.7, id: late}\n" +
