@@ -23,10 +23,12 @@ func complain(code, hint, format string, args ...any) *complaint {
 }
 
 // report makes a diagnostic of a complaint.
-func (c *complaint) report(l *diag.List, at diag.Span) {
-	d := l.Errorf(at, c.code, "%s", c.message)
-	d.Hint = c.hint
+func (c *complaint) report(errorf reporter, at diag.Span) {
+	errorf(at, c.code, "%s", c.message).Hint = c.hint
 }
+
+// reporter adds a finding to a list.
+type reporter = func(at diag.Span, code, format string, args ...any) *diag.Diagnostic
 
 // literal reads an address, a prefix or a range a-b.
 func literal(text string) (addrRange, *complaint) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -29,13 +30,40 @@ func (a *addressList) add(b addrRange) {
 	}
 }
 
-// sum is all addresses of the list.
-func (a *addressList) sum() Addrs {
-	out := static(addrset.Addrs{V4: addrset.Of(a.v4...), V6: addrset.Of(a.v6...)})
+// sum is all addresses of the list, or some of them where that takes too much effort.
+func (a *addressList) sum(e *effort) Addrs {
+	sets := []addrset.Addrs{{V4: addrset.Of(a.v4...), V6: addrset.Of(a.v6...)}}
+	var dynamic []Term
 	for _, n := range a.named {
-		out = out.union(n)
+		for _, t := range n.Terms {
+			if t.IsStatic() {
+				sets = append(sets, t.Static)
+			} else {
+				dynamic = append(dynamic, t)
+			}
+		}
 	}
-	return out
+	out := static(unite(sets, e))
+	if len(dynamic) == 0 {
+		return out
+	}
+	return out.union(Addrs{Terms: dynamic}, e)
+}
+
+// unite is the union of sets, or of some where that takes too much effort. It unites them by twos, and those again, so
+// that none is walked through as often as there are sets.
+func unite(sets []addrset.Addrs, e *effort) addrset.Addrs {
+	for len(sets) > 1 {
+		united := sets[:0]
+		for pair := range slices.Chunk(sets, 2) {
+			if len(pair) == 2 && e.spend(weigh(pair[0])+weigh(pair[1])) {
+				pair[0] = pair[0].Union(pair[1])
+			}
+			united = append(united, pair[0])
+		}
+		sets = united
+	}
+	return sets[0]
 }
 
 // element is one positive item of a list, kept to say which are wholly subtracted.
@@ -77,19 +105,21 @@ func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 	if len(vs) == 1 && base == nil && len(pos.named) == 1 {
 		return pos.named[0], good
 	}
-	sum := pos.sum()
+	sum := pos.sum(&l.effort)
 	if !positive {
 		sum = AnyAddrs()
 	}
-	out = sum
-	if minus := neg.sum(); !minus.IsEmpty() {
-		if out, ok = sum.minus(minus); !ok {
-			l.tooComplex(vs[0].at)
-			return Addrs{}, false
+	out, ok = sum, true
+	if minus := neg.sum(&l.effort); !minus.IsEmpty() {
+		if out, ok = sum.minus(minus, &l.effort); ok {
+			l.subtracted(elements, minus, out)
 		}
-		l.subtracted(elements, minus, out)
 	}
-	if len(out.Terms) > maxTerms {
+	if l.effort.over() {
+		l.tooMuch(vs[0].at)
+		return Addrs{}, false
+	}
+	if !ok || len(out.Terms) > maxTerms {
 		l.tooComplex(vs[0].at)
 		return Addrs{}, false
 	}
@@ -116,18 +146,18 @@ func (l *loader) element(v value) (element, bool) {
 	}
 	b, c := literal(v.text)
 	if c != nil {
-		c.report(&l.diags, v.at)
+		c.report(l.errorf, v.at)
 		return element{}, false
 	}
 	if b.masked.IsValid() {
-		hostBits(&l.diags, v.at, v.text, b)
+		hostBits(l.warnf, v.at, v.text, b)
 	}
 	return element{v: v, addrs: b}, true
 }
 
 // hostBits warns of a prefix with bits set below its length.
-func hostBits(l *diag.List, at diag.Span, text string, b addrRange) {
-	l.Warnf(at, LintHostBits, "%s has bits set below its length", quote(text)).
+func hostBits(warnf reporter, at diag.Span, text string, b addrRange) {
+	warnf(at, LintHostBits, "%s has bits set below its length", quote(text)).
 		WithHint("it is read as `%s`; write that, or the address alone", b.masked)
 }
 
@@ -136,21 +166,21 @@ func (l *loader) subtracted(elements []element, minus, rest Addrs) {
 	if rest.IsEmpty() {
 		return // one finding says more than one an item
 	}
-	for _, e := range elements {
+	for _, item := range elements {
 		left := Addrs{}
-		if e.named != nil {
-			if e.named.IsEmpty() {
+		if item.named != nil {
+			if item.named.IsEmpty() {
 				continue
 			}
 			var ok bool
-			if left, ok = e.named.minus(minus); !ok {
+			if left, ok = item.named.minus(minus, &l.spare); !ok {
 				continue
 			}
-		} else if !coversBlock(minus, e.addrs) {
+		} else if !coversBlock(minus, item.addrs) {
 			continue
 		}
 		if left.IsEmpty() {
-			l.warnf(e.v.at, LintSubtracted, "%s is wholly subtracted by `not` in the same list", quote(e.v.text)).
+			l.warnf(item.v.at, LintSubtracted, "%s is wholly subtracted by `not` in the same list", quote(item.v.text)).
 				WithHint("leave it out: `not` wins wherever it stands")
 		}
 	}
@@ -245,12 +275,8 @@ func (l *loader) setNamed(v value) (Addrs, bool) {
 
 // unknownSet reports a name that no set bears.
 func (l *loader) unknownSet(v value) {
-	names := builtinSets()
-	for name := range l.sets {
-		names = append(names, name)
-	}
 	d := l.errorf(v.at, "unknown-set", "unknown set %s", quote(v.text))
-	l.suggest(d, v.text, names)
+	l.suggest(d, v.text, func() []string { return slices.AppendSeq(builtinSets(), maps.Keys(l.sets)) })
 	switch v.text {
 	case "localhost":
 		d.WithHint("write `loopback`")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"ringwall/rules/diag"
+	"ringwall/rules/source"
 	"ringwall/rules/syntax"
 )
 
@@ -47,13 +48,18 @@ func (l *loader) readFile(name string, at diag.Span, stack []string) *file {
 		return nil
 	}
 	l.read[canonical] = nil
-	data, err := l.fsys.ReadFile(name, maxFileBytes)
+	data, err := l.fsys.ReadFile(name, l.syntax.Room())
+	if errors.Is(err, source.ErrTooLarge) {
+		l.errorf(at, "too-large", "%s is too large: a policy has at most %d MB in all its files", quote(name), syntax.MaxBytes>>20)
+		return nil
+	}
 	if err != nil {
 		l.unreadable(name, at, err)
 		return nil
 	}
-	tree, diags := syntax.Parse(name, data)
-	l.diags = append(l.diags, diags...)
+	l.wasRead(data)
+	tree, diags := l.syntax.Parse(name, data)
+	l.found(diags)
 	if tree == nil {
 		return nil
 	}
@@ -92,7 +98,12 @@ func (l *loader) include(f *file, n *syntax.Node, stack []string) {
 			l.errorf(v.at, "bad-include", "`not` has no place in include")
 			continue
 		}
-		for _, name := range l.includePaths(f, v) {
+		names := l.includePaths(f, v)
+		if l.includes += len(names); l.includes > maxIncludes {
+			l.errorf(v.at, "too-large", "the includes of a policy come to at most %d names", maxIncludes)
+			return
+		}
+		for _, name := range names {
 			if _, ok := places[name]; !ok {
 				places[name] = v.at
 			}
@@ -112,9 +123,16 @@ func (l *loader) include(f *file, n *syntax.Node, stack []string) {
 
 // includePaths is the files that one item of include names. As in a shell, a wildcard takes no hidden file.
 func (l *loader) includePaths(f *file, v value) []string {
+	if !l.path(v) {
+		return nil
+	}
 	dir, rest := l.beside(f.name, v.text)
 	if !strings.ContainsAny(v.text, `*?[\`) {
 		return []string{dir + rest}
+	}
+	if l.globs++; l.globs > maxGlobs {
+		l.errorf(v.at, "too-large", "the includes of a policy have at most %d patterns", maxGlobs)
+		return nil
 	}
 	pattern := quoteGlob(dir) + rest
 	names, err := l.fsys.Glob(pattern)
@@ -131,6 +149,15 @@ func (l *loader) includePaths(f *file, v value) []string {
 		l.warnf(v.at, "empty-glob", "no file matches %q", v.text)
 	}
 	return names
+}
+
+// path tells whether a value may be a path, and reports it where it is too long for one.
+func (l *loader) path(v value) bool {
+	if len(v.text) <= maxPath {
+		return true
+	}
+	l.errorf(v.at, "too-large", "the path has %d bytes, at most %d are allowed", len(v.text), maxPath)
+	return false
 }
 
 // beside is a path that a file names, as seen from where that file was named: a directory, and what follows it. The

@@ -101,6 +101,9 @@ func (l *loader) choosePatterns(vs []value) Choice[Pattern] {
 		}
 		if g, ok := l.p.Interfaces[v.text]; ok {
 			g.Used = true
+			if !l.spend(2*len(g.Patterns), v.at) {
+				return c
+			}
 			*half = append(*half, g.Patterns...)
 			continue
 		}
@@ -153,10 +156,13 @@ func (l *loader) nearGroup(v value) {
 	if len(v.text) < least {
 		return
 	}
+	if !l.seek(len(l.p.Interfaces)) {
+		return
+	}
 	for _, name := range slices.Sorted(maps.Keys(l.p.Interfaces)) {
 		g := l.p.Interfaces[name]
 		if len(name) >= least && distance(v.text, name) == 1 && strings.Trim(v.text, "0123456789") != strings.Trim(name, "0123456789") && !takes(g, v.text) {
-			l.diags = append(l.diags, nearMiss(v, g))
+			l.found(diag.List{nearMiss(v, g)})
 			return
 		}
 	}

@@ -127,7 +127,7 @@ func (l *loader) unknownKey(pair syntax.Pair, m Mapping) {
 		d.WithHint("%s", hint)
 		return
 	}
-	if l.suggest(d, key.Text, m.names()); d.Hint == "" && pair.Value.Kind == syntax.Null {
+	if l.suggest(d, key.Text, m.names); d.Hint == "" && pair.Value.Kind == syntax.Null {
 		d.WithHint("several values are a list: `KEY: [A, B]`")
 	}
 }

@@ -2,9 +2,12 @@ package policy
 
 // The limits of a policy. What exceeds one is refused with an error that states it.
 const (
-	maxFileBytes   = 16 << 20  // a policy file
-	maxListBytes   = 512 << 20 // a list file of addresses
-	maxFiles       = 4096      // policy files
+	maxListBytes   = 64 << 20  // all list files of addresses together
+	maxFiles       = 4096      // policy files, and list files
+	maxIncludes    = 16_384    // names that include comes to in all files, the same ones again counted
+	maxGlobs       = 256       // patterns of include in all files
+	maxPath        = 4095      // bytes of a path in a policy, as on Linux
+	maxFindings    = 1000      // mistakes, and as many warnings
 	maxInclude     = 32        // includes within includes
 	maxNesting     = 64        // sets within sets, likewise services and groups
 	maxRules       = 100_000   // in all lists

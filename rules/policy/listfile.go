@@ -2,12 +2,14 @@ package policy
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"strings"
 	"unicode/utf8"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/diag"
+	"ringwall/rules/source"
 )
 
 // listFile is a file of addresses that has been read: an address, a prefix or a range a line, # comments.
@@ -25,6 +27,12 @@ type listFile struct {
 
 // addressFile reads a list file; of one that several sets name, the text is read once.
 func (l *loader) addressFile(name string, at diag.Span) addrset.Addrs {
+	if l.listNames++; l.listNames > maxFiles {
+		if l.listNames == maxFiles+1 {
+			l.errorf(at, "too-large", "the sets of a policy name at most %d list files", maxFiles)
+		}
+		return addrset.Addrs{}
+	}
 	canonical, err := l.fsys.Canonical(name)
 	if err != nil {
 		l.unreadable(name, at, err)
@@ -36,15 +44,24 @@ func (l *loader) addressFile(name string, at diag.Span) addrset.Addrs {
 		}
 		return f.sum
 	}
-	f := &listFile{name: name, diags: &l.diags}
+	var found diag.List
+	f := &listFile{name: name, diags: &found}
 	l.lists[canonical] = f
-	data, err := l.fsys.ReadFile(name, maxListBytes)
+	data, err := l.fsys.ReadFile(name, maxListBytes-l.listBytes)
+	if errors.Is(err, source.ErrTooLarge) {
+		f.errs = true
+		l.errorf(at, "too-large", "%s is too large: a policy has at most %d MB of list files", quote(name), maxListBytes>>20)
+		return addrset.Addrs{}
+	}
 	if err != nil {
 		f.errs = true
 		l.unreadable(name, at, err)
 		return addrset.Addrs{}
 	}
+	l.listBytes += int64(len(data))
+	l.wasRead(data)
 	f.parse(data)
+	l.found(found)
 	return f.sum
 }
 
@@ -114,12 +131,12 @@ func (f *listFile) slow(line []byte, start int, text string, number int) {
 			if strings.ContainsAny(text, " ,;\t") {
 				c.hint = "write one a line, and comments after `#`"
 			}
-			c.report(f.diags, at)
+			c.report(f.diags.Errorf, at)
 		}
 		return
 	case b.masked.IsValid():
 		if f.found++; f.found <= maxListErrors {
-			hostBits(f.diags, at, text, b)
+			hostBits(f.diags.Warnf, at, text, b)
 		}
 	}
 	if b.lo.Is4() {

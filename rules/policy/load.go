@@ -28,6 +28,8 @@ func Load(fsys source.FS, entry string, opt Options) (*Policy, diag.List) {
 		groups:   map[string]*groupDef{},
 		written:  map[string]setting{},
 		mappings: map[string]Mapping{},
+		effort:   effort{most: freeEffort},
+		spare:    effort{most: freeEffort},
 		p: &Policy{
 			Entry:      entry,
 			Defaults:   [3]Verdict{In: Deny, Out: Allow, Forward: Deny},
@@ -73,8 +75,18 @@ type loader struct {
 
 	written   map[string]setting // settings that files may repeat but not change, by path: "defaults.in"
 	rules     int                // read so far
+	syntax    syntax.Reader
+	listBytes int64 // of all list files
+	listNames int   // how often a set named one
+	includes  int   // names that include came to
+	globs     int   // patterns of include
+	effort    effort
+	spare     effort // for warnings that a policy can do without
+	errors    int    // found so far, those that are left out included
+	warnings  int
 	mappings  map[string]Mapping
 	suggested int              // how often suggest was asked
+	sought    int              // names that were looked through by seek
 	naming    []naming         // every rule, in the order of judging, `in` first
 	ids       map[string]*Rule // by final id
 }
@@ -170,12 +182,37 @@ func (l *loader) markUsed() {
 	}
 }
 
-// errorf reports a mistake.
+// errorf reports a mistake, up to a number.
 func (l *loader) errorf(at diag.Span, code, format string, args ...any) *diag.Diagnostic {
+	switch l.errors++; {
+	case l.errors > maxFindings+1:
+		return &diag.Diagnostic{}
+	case l.errors > maxFindings:
+		return l.diags.Errorf(at, "too-many", "the policy has more than %d mistakes, and the others are not shown", maxFindings)
+	}
 	return l.diags.Errorf(at, code, format, args...)
 }
 
-// warnf reports something that a policy should not have but that does not refuse it.
+// warnf reports something that a policy should not have but that does not refuse it, up to a number.
 func (l *loader) warnf(at diag.Span, code, format string, args ...any) *diag.Diagnostic {
+	switch l.warnings++; {
+	case l.warnings > maxFindings+1:
+		return &diag.Diagnostic{}
+	case l.warnings > maxFindings:
+		return l.diags.Warnf(at, "too-many", "the policy has more than %d warnings, and the others are not shown", maxFindings)
+	}
 	return l.diags.Warnf(at, code, format, args...)
+}
+
+// found takes up what another has found.
+func (l *loader) found(list diag.List) {
+	for _, d := range list {
+		report := l.errorf
+		if d.Severity == diag.Warning {
+			report = l.warnf
+		}
+		if r := report(d.At, d.Code, "%s", d.Message); r.Code == d.Code {
+			r.Hint, r.Related = d.Hint, d.Related
+		}
+	}
 }

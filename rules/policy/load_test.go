@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -47,7 +46,7 @@ func (t texts) ReadFile(name string, limit int64) ([]byte, error) {
 	case strings.HasPrefix(t[name], "unreadable"):
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
 	case int64(len(t[name])) > limit:
-		return nil, errors.New("too large")
+		return nil, source.ErrTooLarge
 	}
 	return []byte(t[name]), nil
 }

@@ -53,7 +53,7 @@ func (l *loader) matchKey(c *conditions, dir Dir, key, node *syntax.Node) bool {
 		return true
 	}
 	c.phrases.add(key.Text, vs)
-	nothing, before := false, len(l.diags)
+	nothing, before := false, l.errors
 	switch key.Text {
 	case "sport":
 		m.Sport, c.sportAt = l.sport(vs), key.At
@@ -79,7 +79,7 @@ func (l *loader) matchKey(c *conditions, dir Dir, key, node *syntax.Node) bool {
 		m.Group = choose(vs, func(v value) (Owner, bool) { return l.owner(v, "group", l.opt.Group, l.p.Groups) })
 		nothing = isNothing(m.Group, sameOwner)
 	}
-	if nothing && !l.diags[before:].HasErrors() {
+	if nothing && l.errors == before {
 		l.warnf(node.At, LintNeverMatches, "these values come to nothing: %s", written(vs))
 	}
 	return true
@@ -88,7 +88,8 @@ func (l *loader) matchKey(c *conditions, dir Dir, key, node *syntax.Node) bool {
 // isNothing tells whether every value that a choice takes is taken away again. The first argument of covers is what
 // is taken away.
 func isNothing[T any](c Choice[T], covers func(x, y T) bool) bool {
-	return len(c.Yes) > 0 && !slices.ContainsFunc(c.Yes, func(y T) bool {
+	const most = 1 << 20 // pairs: nobody writes as many, and to compare them takes long
+	return len(c.Yes) > 0 && len(c.No) <= most/len(c.Yes) && !slices.ContainsFunc(c.Yes, func(y T) bool {
 		return !slices.ContainsFunc(c.No, func(x T) bool { return covers(x, y) })
 	})
 }

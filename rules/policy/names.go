@@ -55,14 +55,22 @@ func (l *loader) twice(n *syntax.Node, kind string, first diag.Span) {
 
 // suggest adds the nearest candidate to a diagnostic as its hint, where one is near. After a hundred it stops: a file
 // that is wrong all over should not take minutes to say so.
-func (l *loader) suggest(d *diag.Diagnostic, word string, candidates []string) {
+func (l *loader) suggest(d *diag.Diagnostic, word string, candidates func() []string) {
 	const most = 100
 	if l.suggested++; l.suggested > most {
 		return
 	}
-	if best := nearest(word, candidates); best != "" {
+	if best := nearest(word, candidates()); best != "" {
 		d.WithHint("did you mean %q?", best)
 	}
+}
+
+// seek tells whether so many names may be looked through for one that is like another. It is for warnings that a policy
+// can do without, where it has thousands of names.
+func (l *loader) seek(names int) bool {
+	const most = 200_000
+	l.sought += names
+	return l.sought <= most
 }
 
 // nearest is the candidate that a word was probably meant to be, empty where none is near. A single letter is like

@@ -3,6 +3,8 @@ package policy
 import (
 	"strings"
 	"testing"
+
+	"ringwall/rules/syntax"
 )
 
 // TestOwners shows how names of users and groups get their numbers.
@@ -44,9 +46,9 @@ func TestLimits(t *testing.T) {
 		want  string
 	}{
 		"include": {chain, "files include each other at most 32 deep"},
-		"rules":   {texts{"x": "version: 1\nin:\n" + strings.Repeat("- {deny: any}\n", maxRules+5)}, "a policy has at most 100000 rules"},
+		"rules":   {texts{"x": "version: 1\nin:\n" + strings.Repeat("- {deny: any}"+strings.Repeat(" ", 50)+"\n", maxRules+5)}, "a policy has at most 100000 rules"},
 		"name":    {texts{"x": "version: 1\nsets: {" + strings.Repeat("n", 49) + ": 10.0.0.1}\n"}, "the name has 49 characters, at most 48 are allowed"},
-		"file":    {texts{"x": "version: 1\n#" + strings.Repeat("#", maxFileBytes)}, `cannot read "x": too large`},
+		"file":    {texts{"x": "version: 1\n#" + strings.Repeat("#", syntax.MaxBytes)}, `"x" is too large: a policy has at most 16 MB in all its files`},
 	}
 	for name, tt := range tests {
 		_, diags := Load(tt.files, "x", Options{})

@@ -119,7 +119,7 @@ func (l *loader) noRule(n *syntax.Node) {
 			d.WithHint("write what becomes of it: `allow: %s`", n.Text)
 			return
 		}
-		l.suggest(d, n.Text, []string{"include"})
+		l.suggest(d, n.Text, func() []string { return []string{"include"} })
 	}
 }
 
@@ -172,9 +172,10 @@ func (l *loader) ruleKey(r *draft, key, value *syntax.Node) {
 // ignore reads codes of lints.
 func (l *loader) ignore(n *syntax.Node) []string {
 	var codes []string
+	known := LintCodes()
 	for _, v := range l.values(n) {
-		if known := LintCodes(); v.not || !slices.Contains(known, v.text) {
-			l.suggest(l.errorf(v.at, "unknown-lint", "unknown lint %s", quote(v.String())), v.text, known)
+		if v.not || !slices.Contains(known, v.text) {
+			l.suggest(l.errorf(v.at, "unknown-lint", "unknown lint %s", quote(v.String())), v.text, LintCodes)
 			continue
 		}
 		codes = append(codes, v.text)
@@ -190,6 +191,7 @@ func (l *loader) silence(first int, codes []string) {
 	kept := slices.DeleteFunc(l.diags[first:], func(d diag.Diagnostic) bool {
 		return d.Severity == diag.Warning && slices.Contains(codes, d.Code)
 	})
+	l.warnings -= len(l.diags) - first - len(kept)
 	l.diags = l.diags[:first+len(kept)]
 }
 

@@ -61,8 +61,8 @@ func (l *loader) resolveService(d *serviceDef) {
 	if len(l.nesting) > maxNesting {
 		l.errorf(d.key.At, "too-large", "services nest at most %d deep", maxNesting)
 	} else if d.value.Kind != syntax.Null {
-		before := len(l.diags)
-		if w, ok := l.what(d.value); ok && !l.diags[before:].HasErrors() {
+		before := l.errors
+		if w, ok := l.what(d.value); ok && l.errors == before {
 			d.what = w
 			d.service = &Service{Name: name, At: d.key.At, Text: strings.Join(w.items, ", "), What: w.What}
 			l.p.Services[name] = d.service

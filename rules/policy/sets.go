@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -76,11 +77,7 @@ func (l *loader) extendSets() {
 		d, ok := l.sets[a.key.Text]
 		if !ok {
 			e := l.errorf(a.key.At, "unknown-set", "unknown set %s, which `add` would extend", quote(a.key.Text))
-			names := make([]string, 0, len(l.setOrder))
-			for _, d := range l.setOrder {
-				names = append(names, d.key.Text)
-			}
-			l.suggest(e, a.key.Text, names)
+			l.suggest(e, a.key.Text, func() []string { return slices.Collect(maps.Keys(l.sets)) })
 			continue
 		}
 		if d.value.Get("dynamic") != nil {
@@ -130,7 +127,7 @@ func (l *loader) cycle(kind string, at *syntax.Node, name string) {
 // readSet reads what defines a set, nil where that is wrong.
 func (l *loader) readSet(d *setDef) *Set {
 	s := &Set{Name: d.key.Text, At: d.key.At}
-	before := len(l.diags)
+	before := l.errors
 	ok := true
 	switch d.value.Kind {
 	case syntax.Null: // reported
@@ -145,7 +142,7 @@ func (l *loader) readSet(d *setDef) *Set {
 			s.Addrs, ok = l.addresses(vs, &s.Addrs)
 		}
 	}
-	if !ok || l.diags[before:].HasErrors() {
+	if !ok || l.errors > before {
 		return nil
 	}
 	if s.Addrs.IsEmpty() {
@@ -182,7 +179,7 @@ func (l *loader) setForm(d *setDef, s *Set) {
 			if key.Text == "timeout" || key.Text == "max" {
 				d.WithHint("write `dynamic: true` as well")
 			} else {
-				l.suggest(d, key.Text, mappingOf("set").names())
+				l.suggest(d, key.Text, mappingOf("set").names)
 			}
 		}
 		return
@@ -194,7 +191,7 @@ func (l *loader) setForm(d *setDef, s *Set) {
 		}
 		switch key.Text {
 		case "file":
-			if v, ok := l.single(value); ok {
+			if v, ok := l.single(value); ok && l.path(v) {
 				dir, rest := l.beside(d.file.name, v.text)
 				s.Addrs = static(l.addressFile(dir+rest, v.at))
 			}

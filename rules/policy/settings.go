@@ -150,7 +150,9 @@ func (l *loader) block(key, n *syntax.Node) {
 		l.p.Block, l.p.BlockAt = a, key.At
 		return
 	}
-	l.p.Block = l.p.Block.union(a)
+	if l.spend(l.p.Block.weight()+a.weight(), key.At) {
+		l.p.Block = l.p.Block.union(a, &l.effort)
+	}
 	if len(l.p.Block.Terms) > maxTerms {
 		l.tooComplex(key.At)
 	}

@@ -29,21 +29,24 @@ func static(s addrset.Addrs) Addrs {
 	return Addrs{Terms: []Term{{Static: s}}}
 }
 
-// union is the addresses in a or b; it is nobody's set.
-func (a Addrs) union(b Addrs) Addrs {
-	return Addrs{Terms: normal(slices.Concat(a.Terms, b.Terms))}
+// union is the addresses in a or b; it is nobody's set. Where it takes too much effort it is some of them.
+func (a Addrs) union(b Addrs, e *effort) Addrs {
+	return Addrs{Terms: normal(slices.Concat(a.Terms, b.Terms), e)}
 }
 
-// minus is the addresses in a and not in b; false where that takes too many terms.
-func (a Addrs) minus(b Addrs) (Addrs, bool) {
+// minus is the addresses in a and not in b; false where that takes too many terms or too much effort.
+func (a Addrs) minus(b Addrs, e *effort) (Addrs, bool) {
 	terms := a.Terms
 	for _, u := range b.Terms {
 		var rest []Term
 		for _, t := range terms {
+			if !e.spend(t.weight() + u.weight()) {
+				return Addrs{}, false
+			}
 			rest = append(rest, t.minus(u)...)
 		}
-		terms = normal(rest)
-		if len(terms) > maxTerms {
+		terms = normal(rest, e)
+		if len(terms) > maxTerms || e.over() {
 			return Addrs{}, false
 		}
 	}
@@ -77,8 +80,9 @@ func addName(names []string, name string) []string {
 }
 
 // normal is the shortest simple form of a union of terms: none empty, none within another, those with the same
-// conditions united, sorted by conditions.
-func normal(terms []Term) []Term {
+// conditions united, sorted by conditions. Where it takes too much effort it is some of them; where there are very many
+// terms, some may lie within others.
+func normal(terms []Term, e *effort) []Term {
 	terms = slices.DeleteFunc(slices.Clone(terms), func(t Term) bool {
 		return t.Static.IsEmpty() || slices.ContainsFunc(t.In, func(name string) bool { return slices.Contains(t.NotIn, name) })
 	})
@@ -86,16 +90,19 @@ func normal(terms []Term) []Term {
 	out := terms[:0]
 	for _, t := range terms {
 		if n := len(out); n > 0 && compareConditions(out[n-1], t) == 0 {
+			if !e.spend(out[n-1].weight() + t.weight()) {
+				return out
+			}
 			out[n-1].Static = out[n-1].Static.Union(t.Static)
 			continue
 		}
 		out = append(out, t)
 	}
-	if len(out) == 1 {
+	if len(out) == 1 || len(out) > 4*maxTerms {
 		return out
 	}
 	return slices.DeleteFunc(slices.Clone(out), func(t Term) bool {
-		return slices.ContainsFunc(out, func(u Term) bool { return compareConditions(t, u) != 0 && u.covers(t) })
+		return slices.ContainsFunc(out, func(u Term) bool { return compareConditions(t, u) != 0 && u.covers(t, e) })
 	})
 }
 
@@ -104,9 +111,9 @@ func compareConditions(t, u Term) int {
 	return cmp.Or(cmp.Compare(len(t.In)+len(t.NotIn), len(u.In)+len(u.NotIn)), slices.Compare(t.In, u.In), slices.Compare(t.NotIn, u.NotIn))
 }
 
-// covers tells whether u holds all that t does, whatever dynamic sets hold; false may also mean that it is not plain.
-func (t Term) covers(u Term) bool {
-	return subset(t.In, u.In) && subset(t.NotIn, u.NotIn) && t.Static.V4.Covers(u.Static.V4) && t.Static.V6.Covers(u.Static.V6)
+// covers tells whether t holds all that u does, whatever dynamic sets hold; false may also mean that it is not plain.
+func (t Term) covers(u Term, e *effort) bool {
+	return subset(t.In, u.In) && subset(t.NotIn, u.NotIn) && e.spend(t.weight()+u.weight()) && t.Static.V4.Covers(u.Static.V4) && t.Static.V6.Covers(u.Static.V6)
 }
 
 // subset tells whether every name of a is in b.

@@ -29,10 +29,11 @@ func TestTerms(t *testing.T) {
 		}
 	})
 	rapid.Check(t, func(t *rapid.T) {
-		a := Addrs{Terms: normal(rapid.SliceOfN(term, 0, 3).Draw(t, "a"))}
-		b := Addrs{Terms: normal(rapid.SliceOfN(term, 0, 3).Draw(t, "b"))}
-		union := a.union(b)
-		minus, ok := a.minus(b)
+		e := &effort{most: freeEffort}
+		a := Addrs{Terms: normal(rapid.SliceOfN(term, 0, 3).Draw(t, "a"), e)}
+		b := Addrs{Terms: normal(rapid.SliceOfN(term, 0, 3).Draw(t, "b"), e)}
+		union := a.union(b, e)
+		minus, ok := a.minus(b, e)
 		if !ok {
 			t.Fatal("too many terms")
 		}
@@ -58,7 +59,7 @@ func TestTerms(t *testing.T) {
 					t.Fatal("an empty term")
 				}
 				for j, t2 := range out.Terms {
-					if i != j && t1.covers(t2) {
+					if i != j && t1.covers(t2, e) {
 						t.Fatalf("term %v covers %v", t1, t2)
 					}
 				}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -44,7 +45,7 @@ func (l *loader) test(n *syntax.Node) {
 	if len(n.Pairs) > 0 {
 		t.At = n.Pairs[0].Key.At
 	}
-	before := len(l.diags)
+	first, before := len(l.diags), l.errors
 	expected := false
 	for _, pair := range n.Pairs { // the direction first: it says what other keys mean
 		if d := slices.IndexFunc(Dirs[:], func(d Dir) bool { return d.String() == pair.Key.Text }); d >= 0 && t.dir == nil {
@@ -64,13 +65,13 @@ func (l *loader) test(n *syntax.Node) {
 			expected = l.testKey(t, key, value) || expected
 		}
 	})
-	if !expected && !l.unknownSince(before) {
+	if !expected && !l.unknownSince(first) {
 		l.errorf(t.At, "bad-test", "the test expects nothing").WithHint("write `expect: allow`, `deny` or `reject`")
 	}
 	if !t.sportAt.IsZero() && len(t.what.items) > 0 {
 		l.checkSport(t.what, t.sportAt)
 	}
-	if l.diags[before:].HasErrors() {
+	if l.errors > before {
 		return
 	}
 	t.phrases.sort()
@@ -127,10 +128,9 @@ func (l *loader) checkBy(v value) {
 		}
 		return
 	}
-	for id := range l.ids {
-		names = append(names, id)
-	}
-	l.suggest(l.errorf(v.at, "unknown-id", "no rule has the id %s", quote(v.text)), v.text, names)
+	l.suggest(l.errorf(v.at, "unknown-id", "no rule has the id %s", quote(v.text)), v.text, func() []string {
+		return slices.AppendSeq(names, maps.Keys(l.ids))
+	})
 }
 
 // given reads what dynamic sets hold in a test.

@@ -3,7 +3,6 @@ package policy
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"ringwall/rules/addrset"
@@ -19,15 +18,32 @@ type what struct {
 	builtin []string // the same in words of the language alone: services of the policy spelled out
 }
 
+// whats is items while they are put together.
+type whats struct {
+	v4, v6 []addrset.Range[addrset.U32]
+	any    bool
+	words  []string
+	seen   map[string]bool
+}
+
 // add takes an item up.
-func (w *what) add(item what) {
-	w.What = w.Union(item.What)
+func (w *whats) add(item what) {
+	w.v4, w.v6 = append(w.v4, item.V4.Ranges()...), append(w.v6, item.V6.Ranges()...)
 	w.any = w.any || item.any
 	for _, b := range item.builtin {
-		if !slices.Contains(w.builtin, b) {
-			w.builtin = append(w.builtin, b)
+		if !w.seen[b] {
+			if w.seen == nil {
+				w.seen = map[string]bool{}
+			}
+			w.seen[b] = true
+			w.words = append(w.words, b)
 		}
 	}
+}
+
+// sum is all of them.
+func (w *whats) sum() what {
+	return what{What: What{addrset.Of(w.v4...), addrset.Of(w.v6...)}, any: w.any, builtin: w.words}
 }
 
 // what reads the WHAT of a verdict, a test, a service or a failsafe entry.
@@ -35,6 +51,8 @@ func (l *loader) what(n *syntax.Node) (w what, ok bool) {
 	proto := "" // of the item before, for `[tcp/80, 443]`
 	ok = true
 	vs := l.values(n)
+	var sum whats
+	var items []string
 	for _, v := range vs {
 		if v.not {
 			l.errorf(v.at, "bad-not", "`not` has no place in what a rule judges").
@@ -47,10 +65,21 @@ func (l *loader) what(n *syntax.Node) (w what, ok bool) {
 			ok = false
 			continue
 		}
-		w.items = append(w.items, v.text)
-		w.add(item)
+		items = append(items, v.text)
 		proto, _, _ = strings.Cut(v.text, "/")
+		if len(vs) == 1 {
+			w = item
+			break
+		}
+		if !l.spend(item.weight(), v.at) {
+			return what{}, false
+		}
+		sum.add(item)
 	}
+	if len(vs) > 1 {
+		w = sum.sum()
+	}
+	w.items = items
 	return w, ok && len(vs) > 0
 }
 
@@ -79,7 +108,7 @@ func (l *loader) whatItem(v value, before string) (what, bool) {
 		if isDigits(text) && before != "" && HasPorts(protoNumber(before)) {
 			c.hint = "write `" + before + "/" + text + "`"
 		}
-		c.report(&l.diags, v.at)
+		c.report(l.errorf, v.at)
 		return what{}, false
 	}
 	d := l.errorf(v.at, c.code, "%s", c.message)
@@ -88,7 +117,7 @@ func (l *loader) whatItem(v value, before string) (what, bool) {
 		d.WithHint("it is a set of addresses: `from: %s`", text)
 	}
 	if d.Hint == "" {
-		l.suggest(d, text, l.whatWords())
+		l.suggest(d, text, l.whatWords)
 	}
 	return what{}, false
 }
@@ -290,11 +319,12 @@ func wholeProto(proto uint8) addrset.Set[addrset.U32] {
 // sport reads source ports.
 func (l *loader) sport(vs []value) addrset.Set[addrset.U16] {
 	all := addrset.Between[addrset.U16](0, 1<<16-1)
-	yes, no, positive := addrset.Set[addrset.U16]{}, addrset.Set[addrset.U16]{}, false
+	var yes, no []addrset.Range[addrset.U16]
+	positive := false
 	for _, v := range vs {
 		positive = positive || !v.not
 		if v.text == "any" && !v.not {
-			yes = all
+			yes = append(yes, all.Ranges()...)
 			continue
 		}
 		lo, hi, c := portRange(v.text, "")
@@ -305,19 +335,19 @@ func (l *loader) sport(vs []value) addrset.Set[addrset.U16] {
 			} else if strings.ContainsAny(v.text, ",+") {
 				c.hint = asList(strings.FieldsFunc(v.text, func(r rune) bool { return r == ',' || r == '+' }))
 			}
-			c.report(&l.diags, v.at)
+			c.report(l.errorf, v.at)
 			continue
 		}
+		half := &yes
 		if v.not {
-			no = no.Union(addrset.Between(addrset.U16(lo), addrset.U16(hi)))
-		} else {
-			yes = yes.Union(addrset.Between(addrset.U16(lo), addrset.U16(hi)))
+			half = &no
 		}
+		*half = append(*half, addrset.Range[addrset.U16]{Lo: addrset.U16(lo), Hi: addrset.U16(hi)})
 	}
 	if !positive {
-		yes = all
+		yes = all.Ranges()
 	}
-	return yes.Minus(no)
+	return addrset.Of(yes...).Minus(addrset.Of(no...))
 }
 
 // checkSport demands that a WHAT beside source ports holds protocols with ports alone.

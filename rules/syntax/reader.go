@@ -15,11 +15,13 @@ type Reader struct {
 	values int // in them, those that aliases stand for included
 }
 
-// The limits of a policy. None comes near them; they keep what is no policy from using up the machine. The library
+// MaxBytes is how many bytes the files of a policy may have together.
+const MaxBytes = 16 << 20
+
+// The other limits of a policy. None comes near them; they keep what is no policy from using up the machine. The library
 // takes some 400 bytes of memory for a value, and a policy that is large for good reasons has texts and addresses in
 // it, which are longer than the shortest values: so the more bytes, the more values.
 const (
-	maxBytes      = 16 << 20
 	maxDepth      = 32 // lists and mappings within each other
 	maxDirectives = 8  // lines that begin with %
 	freeValues    = 120_000
@@ -27,7 +29,7 @@ const (
 )
 
 // Room is how many bytes the next file may have.
-func (r *Reader) Room() int64 { return int64(maxBytes - r.bytes) }
+func (r *Reader) Room() int64 { return int64(MaxBytes - r.bytes) }
 
 // allowed is how many values the files so far may have.
 func (r *Reader) allowed() int { return freeValues + r.bytes/bytesPerValue }
@@ -36,8 +38,8 @@ func (r *Reader) allowed() int { return freeValues + r.bytes/bytesPerValue }
 // means something only where the list has no errors. A file of comments alone is an empty mapping.
 func (r *Reader) Parse(file string, src []byte) (*Node, diag.List) {
 	var diags diag.List
-	if len(src) > maxBytes-r.bytes {
-		diags.Errorf(top(file), "too-large", "a policy has at most %d MB in all its files, and with this one it has more", maxBytes>>20)
+	if len(src) > MaxBytes-r.bytes {
+		diags.Errorf(top(file), "too-large", "a policy has at most %d MB in all its files, and with this one it has more", MaxBytes>>20)
 		return nil, diags
 	}
 	r.bytes += len(src)

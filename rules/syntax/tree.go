@@ -123,7 +123,7 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 
 // add counts a part of p.
 func (p *part) add(inner part) {
-	p.size = min(p.size+inner.size, maxBytes) // more than any policy may have
+	p.size = min(p.size+inner.size, MaxBytes) // more than any policy may have
 	p.height = max(p.height, inner.height+1)
 }
 
