@@ -136,8 +136,12 @@ func (l *loader) includePaths(f *file, v value) []string {
 	}
 	pattern := quoteGlob(dir) + rest
 	names, err := l.fsys.Glob(pattern)
-	if err != nil {
-		l.errorf(v.at, "bad-include", "%q is no pattern: %v", v.text, err)
+	switch {
+	case errors.Is(err, source.ErrTooMany):
+		l.errorf(v.at, "too-large", "the pattern %s takes %v", quote(v.text), err)
+		return nil
+	case err != nil:
+		l.errorf(v.at, "bad-include", "%s is no pattern: %v", quote(v.text), err)
 		return nil
 	}
 	if !strings.HasPrefix(path.Base(pattern), ".") {

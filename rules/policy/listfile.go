@@ -17,6 +17,8 @@ type listFile struct {
 	name  string
 	diags *diag.List
 	found int // findings, those beyond maxListErrors included
+	// beyond is where the first of those beyond is.
+	beyond diag.Span
 	errs  bool
 
 	v4 []addrset.Range[addrset.U32]
@@ -82,7 +84,7 @@ func (f *listFile) parse(data []byte) {
 		if f.errs {
 			severity = f.diags.Errorf
 		}
-		severity(diag.Span{Pos: diag.Pos{File: f.name}}, "bad-list", "%d more findings in this file", f.found-maxListErrors)
+		severity(f.beyond, "bad-list", "%d more findings in this file, from here on", f.found-maxListErrors)
 	}
 	f.sum = addrset.Addrs{V4: addrset.Of(f.v4...), V6: addrset.Of(f.v6...)}
 	f.v4, f.v6 = nil, nil
@@ -124,10 +126,15 @@ func (f *listFile) slow(line []byte, start int, text string, number int) {
 		Len: utf8.RuneCountInString(text),
 	}
 	b, c := literal(text)
+	if c != nil || b.masked.IsValid() {
+		if f.found++; f.found == maxListErrors+1 {
+			f.beyond = at
+		}
+	}
 	switch {
 	case c != nil:
 		f.errs = true
-		if f.found++; f.found <= maxListErrors {
+		if f.found <= maxListErrors {
 			if strings.ContainsAny(text, " ,;\t") {
 				c.hint = "write one a line, and comments after `#`"
 			}
@@ -135,7 +142,7 @@ func (f *listFile) slow(line []byte, start int, text string, number int) {
 		}
 		return
 	case b.masked.IsValid():
-		if f.found++; f.found <= maxListErrors {
+		if f.found <= maxListErrors {
 			hostBits(f.diags.Warnf, at, text, b)
 		}
 	}

@@ -21,7 +21,7 @@ func answers(from source.FS) []string {
 			return ""
 		}
 		kinds := ""
-		for _, e := range []error{fs.ErrNotExist, fs.ErrPermission, source.ErrNotRegular, source.ErrTooLarge, path.ErrBadPattern} {
+		for _, e := range []error{fs.ErrNotExist, fs.ErrPermission, source.ErrNotRegular, source.ErrTooLarge, source.ErrTooMany, path.ErrBadPattern} {
 			if errors.Is(err, e) {
 				kinds += " " + e.Error()
 			}

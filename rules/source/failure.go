@@ -24,6 +24,7 @@ const (
 	Forbidden  FailureKind = "forbidden"   // fs.ErrPermission
 	NotRegular FailureKind = "not-regular" // ErrNotRegular
 	TooLarge   FailureKind = "too-large"   // ErrTooLarge
+	TooMany    FailureKind = "too-many"    // ErrTooMany
 	BadPattern FailureKind = "bad-pattern" // path.ErrBadPattern
 )
 
@@ -38,6 +39,8 @@ func (k FailureKind) err() error {
 		return ErrNotRegular
 	case TooLarge:
 		return ErrTooLarge
+	case TooMany:
+		return ErrTooMany
 	case BadPattern:
 		return path.ErrBadPattern
 	}
@@ -50,7 +53,7 @@ func failureOf(err error) *Failure {
 		return nil
 	}
 	f := &Failure{}
-	for _, k := range []FailureKind{Missing, Forbidden, NotRegular, TooLarge, BadPattern} {
+	for _, k := range []FailureKind{Missing, Forbidden, NotRegular, TooLarge, TooMany, BadPattern} {
 		if errors.Is(err, k.err()) {
 			f.Kind = k
 			break

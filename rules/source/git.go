@@ -250,8 +250,8 @@ func (g *Git) Canonical(name string) (string, error) {
 	return g.rev + ":/" + p, nil
 }
 
-// readDir lists the names in a directory of the revision.
-func (g *Git) readDir(name string) ([]string, error) {
+// readDir lists at most so many names in a directory of the revision.
+func (g *Git) readDir(name string, most int) ([]string, error) {
 	p, err := g.within(name + "/")
 	if err == nil {
 		p, err = g.resolve(p)
@@ -263,7 +263,7 @@ func (g *Git) readDir(name string) ([]string, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return names, nil
+	return names[:min(most, len(names))], nil
 }
 
 // lookup returns an error where the revision has no such file or directory.

@@ -13,13 +13,22 @@ import (
 
 // lister is what a pattern is matched against.
 type lister interface {
-	readDir(name string) ([]string, error)
-	lookup(name string) error // nil where name is that of a file or directory
+	readDir(name string, most int) ([]string, error) // at most so many names, above zero
+	lookup(name string) error                        // nil where name is that of a file or directory
 }
+
+// The limits of a pattern: its own bytes, and the names that are looked at for it in all directories.
+const (
+	maxPattern = 4095
+	maxLooked  = 10_000
+)
 
 // glob lists what matches pattern. Unlike filepath.Glob it reports directories that it can't read: a file that is
 // left out of a policy for that reason must not go unnoticed.
 func glob(l lister, pattern string) ([]string, error) {
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are allowed", path.ErrBadPattern, len(pattern), maxPattern)
+	}
 	elems := strings.Split(pattern, "/")
 	for _, e := range elems {
 		if strings.Contains(e, "**") {
@@ -30,6 +39,7 @@ func glob(l lister, pattern string) ([]string, error) {
 		}
 	}
 	found := []string{""}
+	looked := 0
 	plain := 0 // elements since the last wildcard, of which nobody knows yet whether they exist
 	for i, e := range elems {
 		if name, ok := unquote(e); ok {
@@ -41,7 +51,7 @@ func glob(l lister, pattern string) ([]string, error) {
 		}
 		var next []string
 		for _, dir := range found {
-			names, err := match(l, dir, e, i)
+			names, err := match(l, dir, e, i, &looked)
 			if err != nil {
 				return nil, err
 			}
@@ -66,8 +76,9 @@ func glob(l lister, pattern string) ([]string, error) {
 	return slices.Compact(found), nil
 }
 
-// match lists what matches one element of a pattern, the i-th, in a directory.
-func match(l lister, dir, pattern string, i int) ([]string, error) {
+// match lists what matches one element of a pattern, the i-th, in a directory. Looked counts the names that were looked
+// at, for an empty directory one.
+func match(l lister, dir, pattern string, i int, looked *int) ([]string, error) {
 	at := dir
 	switch {
 	case i == 0:
@@ -75,7 +86,10 @@ func match(l lister, dir, pattern string, i int) ([]string, error) {
 	case dir == "":
 		at = "/"
 	}
-	names, err := l.readDir(at)
+	names, err := l.readDir(at, maxLooked+1-*looked)
+	if *looked += max(1, len(names)); *looked > maxLooked {
+		return nil, fmt.Errorf("%w to look at: at most %d", ErrTooMany, maxLooked)
+	}
 	if err != nil {
 		if isMissing(err) {
 			err = nil

@@ -36,13 +36,20 @@ func (m Memory) Canonical(name string) (string, error) {
 	return path.Clean(name), nil
 }
 
-// readDir lists what begins with a directory's name.
-func (m Memory) readDir(name string) ([]string, error) {
+// readDir lists at most so many of what begins with a directory's name.
+func (m Memory) readDir(name string, most int) ([]string, error) {
 	var names []string
+	seen := map[string]bool{}
 	for file := range m {
 		if rest, ok := under(file, path.Clean(name)); ok {
 			first, _, _ := strings.Cut(rest, "/")
-			names = append(names, first)
+			if seen[first] {
+				continue
+			}
+			seen[first] = true
+			if names = append(names, first); len(names) == most {
+				break
+			}
 		}
 	}
 	if len(names) == 0 {
@@ -56,7 +63,7 @@ func (m Memory) lookup(name string) error {
 	if _, ok := m[path.Clean(name)]; ok {
 		return nil
 	}
-	_, err := m.readDir(name)
+	_, err := m.readDir(name, 1)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -44,14 +45,15 @@ func (OS) ReadFile(name string, limit int64) ([]byte, error) {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
 	}
 	// The size is no promise: a file may grow, and those of /proc have none.
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	n, err := data.ReadFrom(io.LimitReader(f, limit+1))
+	if err == nil && n > limit {
 		err = &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // Glob lists what matches a pattern.
@@ -75,15 +77,19 @@ func (OS) Canonical(name string) (string, error) {
 	return "", &fs.PathError{Op: "resolve", Path: name, Err: err}
 }
 
-// readDir lists the names in a directory, sorted.
-func (OS) readDir(name string) ([]string, error) {
+// readDir lists at most so many names in a directory.
+func (OS) readDir(name string, most int) ([]string, error) {
 	// O_DIRECTORY keeps pipes and devices from being opened.
 	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return f.Readdirnames(-1)
+	names, err := f.Readdirnames(most)
+	if err == io.EOF { // there is none
+		err = nil
+	}
+	return names, err
 }
 
 // lookup returns an error where a name is none of a file or directory.

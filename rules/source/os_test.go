@@ -2,9 +2,11 @@ package source_test
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -190,6 +192,29 @@ func TestGlob(t *testing.T) {
 	}
 	if _, err := (source.OS{}).Glob("d/*"); err == nil {
 		t.Error("a name that is no UTF-8 was taken")
+	}
+}
+
+// TestGlobBounds holds that a pattern that takes long is refused, wherever the names lie.
+func TestGlobBounds(t *testing.T) {
+	files := map[string]string{}
+	for i := range 101 {
+		for j := range 100 {
+			files[fmt.Sprintf("d/%d/%d", i, j)] = ""
+		}
+	}
+	tree(t, files)
+	memory := source.Memory(files)
+	for _, fsys := range []source.FS{source.OS{}, memory} {
+		if got, err := fsys.Glob("d/1*/*"); err != nil || len(got) != 1200 {
+			t.Errorf("a part: %d names, %v", len(got), err)
+		}
+		if got, err := fsys.Glob("d/*/*"); !errors.Is(err, source.ErrTooMany) {
+			t.Errorf("all: %d names, %v", len(got), err)
+		}
+		if _, err := fsys.Glob(strings.Repeat("*", 5000)); !errors.Is(err, path.ErrBadPattern) {
+			t.Errorf("a long pattern: %v", err)
+		}
 	}
 }
 
