@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,9 +138,9 @@ func TestLintEnds(t *testing.T) {
 	}
 	const bound = 10 * time.Second
 	p := shaped(t, "knot", 10000)
-	begun := time.Now()
+	begun := worked(t)
 	diags := Lint(p, now)
-	if took := time.Since(begun); took > bound {
+	if took := worked(t) - begun; took > bound {
 		t.Errorf("took %v", took)
 	}
 	dead := map[string]bool{}
@@ -166,6 +167,15 @@ func TestLintEnds(t *testing.T) {
 			t.Fatalf("%s decides %s and is said to be dead", d.By, pkt)
 		}
 	}
+}
+
+// worked is the processor time that this process has used: that of the clock depends on what else the machine does.
+func worked(t *testing.T) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func BenchmarkLint(b *testing.B) {
