@@ -22,24 +22,15 @@ func (s *shape) corners(d dim, six bool, rng *rand.Rand, share float64, give fun
 	none := func() { give(value{dim: d, none: true}) }
 	switch d {
 	case dimSrc, dimDst:
-		a := s.from
+		parts, statics := s.froms, s.staticFroms
 		if d == dimDst {
-			a = s.to
+			parts, statics = s.tos, s.staticTos
 		}
-		address := func(ip netip.Addr) { give(value{dim: d, addr: ip}) }
-		switch {
-		case a.IsAll():
-		case six:
-			ends(rng, share, a.V6, func(k addrset.U128) { address(k.Addr()) }, func(k addrset.U128) addrset.U128 {
-				if bit := rng.IntN(128); bit < 64 {
-					k.Lo ^= 1 << bit
-				} else {
-					k.Hi ^= 1 << (bit - 64)
-				}
-				return k
-			})
-		default:
-			ends(rng, share, a.V4, func(k addrset.U32) { address(k.Addr()) }, func(k addrset.U32) addrset.U32 { return k ^ 1<<rng.IntN(32) })
+		for _, a := range parts {
+			s.addressCorners(d, a, six, rng, share, give)
+		}
+		for _, a := range statics {
+			s.addressCorners(d, a, six, rng, share, give)
 		}
 	case dimKey:
 		ends(rng, share, s.what(six), func(k addrset.U32) { number(uint64(k)) }, func(k addrset.U32) addrset.U32 {
@@ -101,6 +92,24 @@ func (s *shape) corners(d dim, six bool, rng *rand.Rand, share float64, give fun
 	}
 }
 
+// addressCorners is corners of a part of the addresses.
+func (s *shape) addressCorners(d dim, a addrset.Addrs, six bool, rng *rand.Rand, share float64, give func(value)) {
+	address := func(ip netip.Addr) { give(value{dim: d, addr: ip}) }
+	switch {
+	case six && !a.V6.IsAll():
+		ends(rng, share, a.V6, func(k addrset.U128) { address(k.Addr()) }, func(k addrset.U128) addrset.U128 {
+			if bit := rng.IntN(128); bit < 64 {
+				k.Lo ^= 1 << bit
+			} else {
+				k.Hi ^= 1 << (bit - 64)
+			}
+			return k
+		})
+	case !six && !a.V4.IsAll():
+		ends(rng, share, a.V4, func(k addrset.U32) { address(k.Addr()) }, func(k addrset.U32) addrset.U32 { return k ^ 1<<rng.IntN(32) })
+	}
+}
+
 // akin is a protocol that is easily confused with another.
 func akin(proto uint8) uint8 {
 	switch proto {
@@ -150,34 +159,55 @@ func ends[K addrset.Key[K]](rng *rand.Rand, share float64, s addrset.Set[K], giv
 	}
 }
 
-// count is how many corners s has, about.
-func (s *shape) count() int {
-	const perEnd = 5
-	n := 14 // what has no ends: families, directions, states and so on
+// count is how many witnesses s takes, about, where so many cells of a family are tried at most.
+func (s *shape) count(most int) (n int) {
+	const perEnd, others = 5, 14 // others is of what has no ends: states, directions and so on
+	m := s.match
+	words := perEnd * (len(named(m.IIf)) + len(named(m.OIf)) + len(named(m.MAC)) + len(named(m.User)) + len(named(m.Group)))
 	for _, six := range []bool{false, true} {
 		if !s.hasFamily(six) {
+			n++
 			continue
 		}
-		n += perEnd * s.what(six).Len()
-		for _, a := range []addrset.Addrs{s.from, s.to} {
-			switch {
-			case a.IsAll():
-			case six:
-				n += perEnd * a.V6.Len()
-			default:
-				n += perEnd * a.V4.Len()
+		n += others + 34*len(named(m.Mark))
+		src, dst := s.from.V4, s.to.V4
+		ends, asked := s.what(six).Len(), 1
+		add := func(ranges int, all bool) {
+			if !all {
+				ends += ranges
+				asked++
 			}
 		}
-		if !s.match.Sport.IsAll() {
-			n += perEnd * s.match.Sport.Len()
+		if six {
+			add(s.from.V6.Len(), s.from.V6.IsAll())
+			add(s.to.V6.Len(), s.to.V6.IsAll())
+		} else {
+			add(src.Len(), src.IsAll())
+			add(dst.Len(), dst.IsAll())
+		}
+		add(m.Sport.Len(), m.Sport.IsAll())
+		switch cells := s.cellsOf(six, most); {
+		case cells == 1:
+			n += perEnd*ends + words
+		case cells <= most:
+			n += cells * (perEnd*asked + words)
+		default:
+			n += most*(perEnd*asked+words) + perEnd*ends
 		}
 	}
-	m := s.match
-	return n + perEnd*(len(named(m.IIf))+len(named(m.OIf))+len(named(m.MAC))+len(named(m.User))+len(named(m.Group))) + 34*len(named(m.Mark))
+	return n
+}
+
+// picker draws values. Where everything will do it takes an address of the pool now and then, so that what is said of one
+// dimension is met in another.
+type picker struct {
+	*rand.Rand
+	pool4 []addrset.U32
+	pool6 []addrset.U128
 }
 
 // pick draws a value of all the shapes in a dimension and not of the one to avoid, if that is not nil; false where it finds none.
-func pick(rng *rand.Rand, d dim, six bool, within []*shape, avoid *shape) (v value, ok bool) {
+func (rng *picker) pick(d dim, six bool, within []*shape, avoid *shape) (v value, ok bool) {
 	v.dim = d
 	switch d {
 	case dimSrc, dimDst:
@@ -189,29 +219,29 @@ func pick(rng *rand.Rand, d dim, six bool, within []*shape, avoid *shape) (v val
 		}
 		if six {
 			var k addrset.U128
-			k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U128] { return of(s).V6 }, plain6)
+			k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U128] { return of(s).V6 }, rng.plain6)
 			v.addr = k.Addr()
 		} else {
 			var k addrset.U32
-			k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U32] { return of(s).V4 }, plain4)
+			k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U32] { return of(s).V4 }, rng.plain4)
 			v.addr = k.Addr()
 		}
 	case dimKey:
 		var k addrset.U32
-		k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U32] { return s.what(six) }, plainKey(six))
+		k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U32] { return s.what(six) }, func() addrset.U32 { return rng.plainKey(six) })
 		v.n = uint64(k)
 	case dimSport:
 		var k addrset.U16
-		k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U16] { return s.match.Sport }, plainPort)
+		k, ok = pickSet(rng, within, avoid, func(s *shape) addrset.Set[addrset.U16] { return s.match.Sport }, rng.plainPort)
 		v.n = uint64(k)
 	default:
-		return pickWord(rng, d, within, avoid)
+		return rng.pickWord(d, within, avoid)
 	}
 	return v, ok
 }
 
 // pickSet is pick where values are intervals: an end of one, or where all is taken mostly a plain value.
-func pickSet[K addrset.Key[K]](rng *rand.Rand, within []*shape, avoid *shape, of func(*shape) addrset.Set[K], plain func(*rand.Rand) K) (k K, ok bool) {
+func pickSet[K addrset.Key[K]](rng *picker, within []*shape, avoid *shape, of func(*shape) addrset.Set[K], plain func() K) (k K, ok bool) {
 	set := addrset.All[K]()
 	for _, s := range within {
 		if o := of(s); set.IsAll() || o.Len() < set.Len() {
@@ -227,7 +257,7 @@ func pickSet[K addrset.Key[K]](rng *rand.Rand, within []*shape, avoid *shape, of
 		return avoid == nil || !of(avoid).Contains(k)
 	}
 	if set.IsAll() && rng.IntN(8) > 0 {
-		if k = plain(rng); good(k) {
+		if k = plain(); good(k) {
 			return k, true
 		}
 	}
@@ -263,7 +293,7 @@ func pickSet[K addrset.Key[K]](rng *rand.Rand, within []*shape, avoid *shape, of
 }
 
 // end draws the first or last key of a range.
-func end[K addrset.Key[K]](rng *rand.Rand, set addrset.Set[K]) K {
+func end[K addrset.Key[K]](rng *picker, set addrset.Set[K]) K {
 	r := set.Ranges()[rng.IntN(set.Len())]
 	if rng.IntN(2) == 0 {
 		return r.Lo
@@ -271,39 +301,51 @@ func end[K addrset.Key[K]](rng *rand.Rand, set addrset.Set[K]) K {
 	return r.Hi
 }
 
-// Values that are no corner of anything in particular.
-func plain4(rng *rand.Rand) addrset.U32 { return addrset.U32(rng.Uint32()) }
+// Values that are no corner of anything in particular, or of something that is not asked about.
 
-func plain6(rng *rand.Rand) addrset.U128 {
+func (rng *picker) plain4() addrset.U32 {
+	if len(rng.pool4) > 0 && rng.IntN(3) == 0 {
+		return rng.pool4[rng.IntN(len(rng.pool4))]
+	}
+	return addrset.U32(rng.Uint32())
+}
+
+func (rng *picker) plain6() addrset.U128 {
+	if len(rng.pool6) > 0 && rng.IntN(3) == 0 {
+		return rng.pool6[rng.IntN(len(rng.pool6))]
+	}
 	return addrset.U128{Hi: 0x2001_0db8<<32 | uint64(rng.Uint32()), Lo: rng.Uint64()}
 }
 
-func plainPort(rng *rand.Rand) addrset.U16 { return addrset.U16(rng.Uint32() | 0x8000) }
+func (rng *picker) plainPort() addrset.U16 { return addrset.U16(rng.Uint32()) }
 
-func plainKey(six bool) func(*rand.Rand) addrset.U32 {
-	return func(rng *rand.Rand) addrset.U32 {
-		switch rng.IntN(8) {
-		case 0:
-			if six {
-				return policy.Key(policy.ProtoICMPv6, 128<<8)
-			}
-			return policy.Key(policy.ProtoICMP, 8<<8)
-		case 1:
-			return policy.Key(47, 0)
-		case 2, 3:
-			return policy.Key(policy.ProtoUDP, uint16(rng.Uint32()))
+func (rng *picker) plainKey(six bool) addrset.U32 {
+	switch rng.IntN(8) {
+	case 0:
+		if six {
+			return policy.Key(policy.ProtoICMPv6, 128<<8)
 		}
-		return policy.Key(policy.ProtoTCP, uint16(rng.Uint32()))
+		return policy.Key(policy.ProtoICMP, 8<<8)
+	case 1:
+		return policy.Key(47, 0)
+	case 2, 3:
+		return policy.Key(policy.ProtoUDP, uint16(rng.Uint32()))
 	}
+	return policy.Key(policy.ProtoTCP, uint16(rng.Uint32()))
 }
 
-// pickWord is pick where values are words and numbers that a rule names one by one: it tries what the shapes name, and others.
-func pickWord(rng *rand.Rand, d dim, within []*shape, avoid *shape) (value, bool) {
+// pickWord is pick where values are words and numbers that a rule names one by one: it tries what the shapes name, also the one
+// to avoid, and others.
+func (rng *picker) pickWord(d dim, within []*shape, avoid *shape) (value, bool) {
 	var tries []value
+	take := func(s *shape) { s.corners(d, false, rng.Rand, 1, func(v value) { tries = append(tries, v) }) }
 	for _, s := range within {
-		s.corners(d, false, rng, 1, func(v value) { tries = append(tries, v) })
+		take(s)
 	}
-	tries = append(tries, plainWord(rng, d), plainWord(rng, d))
+	if avoid != nil {
+		take(avoid)
+	}
+	tries = append(tries, rng.plainWord(d), rng.plainWord(d))
 	from := rng.IntN(len(tries))
 	for i := range tries {
 		v := tries[(from+i)%len(tries)]
@@ -321,7 +363,7 @@ func pickWord(rng *rand.Rand, d dim, within []*shape, avoid *shape) (value, bool
 }
 
 // plainWord is a value that most rules say nothing of.
-func plainWord(rng *rand.Rand, d dim) value {
+func (rng *picker) plainWord(d dim) value {
 	v := value{dim: d}
 	switch d {
 	case dimIIf, dimOIf:

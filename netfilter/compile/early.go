@@ -3,6 +3,7 @@ package compile
 import (
 	"net/netip"
 
+	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 )
 
@@ -55,11 +56,14 @@ func cornersBefore() [2]familyCorners {
 // base has packets judged at the corners of what stands before the rules, whatever the policy.
 func (w *witness) base(dir policy.Dir) error {
 	var failed error
-	for _, f := range cornersBefore() {
+	w.thorough = true
+	for six, f := range cornersBefore() {
+		f.sources = w.unblocked(six == 1, f.sources)
+		f.targets = w.unblocked(six == 1, f.targets)
 		for _, state := range states {
 			ask := func(change func(*policy.Packet)) {
 				pkt := policy.Packet{
-					Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(2)], HopLimit: 64,
+					Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(len(f.targets))], HopLimit: 64,
 					IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
 				}
 				change(&pkt)
@@ -106,4 +110,28 @@ func (w *witness) base(dir policy.Dir) error {
 		}
 	}
 	return failed
+}
+
+// unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold,
+// where there are such.
+func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
+	held := w.block
+	for _, s := range w.early[policy.ByFailsafe] {
+		held = held.Union(s.from)
+	}
+	for _, kind := range []string{"0.0.0.0/0", "::/0", "fe80::/10"} {
+		p := netip.MustParsePrefix(kind)
+		for _, held := range []addrset.Addrs{held, w.block} {
+			free := addrset.OfPrefix(p).Minus(held)
+			if six && !free.V6.IsEmpty() && p.Addr().Is6() {
+				out = append(out, within(w.rng, free.V6, w.rng.plain6).Addr())
+				break
+			}
+			if !six && !free.V4.IsEmpty() && p.Addr().Is4() {
+				out = append(out, within(w.rng, free.V4, w.rng.plain4).Addr())
+				break
+			}
+		}
+	}
+	return append(out, list...)
 }

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"encoding/binary"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,26 +27,40 @@ type proof struct {
 	before []*shape            // what `block` and `failsafe` name, as packets of `in`
 	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
 	lists  [3][]*shape         // of the rules
-	sieves [3]*sieve.Sieve     // nil where a list is short
+	cells  int                 // of a rule and family, so many are tried at most
+	pool4  []addrset.U32       // addresses that something is said of
+	pool6  []addrset.U128
+	sieves [3]*sieve.Sieve // nil where a list is short
 }
+
+// How many cells of a rule and family are tried at most: the fewer the rules, the more.
+const (
+	mostCells           = 6000 // of all rules
+	fewCells, manyCells = 48, 200
+)
 
 // longList is how many rules a list must have for a sieve to pay.
 const longList = 24
 
-func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, filled bool) *proof {
-	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: filled}
+// newProof is the proof while dynamic sets hold what the policy is given. A proof of the same with other contents may lend what
+// takes long to make.
+func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
+	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
 	for dir, list := range p.Lists {
 		rules += len(list)
 		for _, r := range list {
 			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, p.Given))
 		}
-		if len(list) >= longList {
+		if lender != nil {
+			pr.sieves[dir] = lender.sieves[dir]
+		} else if len(list) >= longList {
 			shapes := pr.lists[dir]
 			pr.sieves[dir] = sieve.New(len(list), int(dims), func(rule, axis int) ([]sieve.Range, bool) { return shapes[rule].ranges(dim(axis)) })
 		}
 	}
 	pr.slowly = max(4, rules/16)
+	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)
 	pr.block = space.Resolve(p.Block, p.Given)
 	pr.early = make(map[string][]*shape)
 	add := func(by string, dir policy.Dir, m policy.Match) *shape {
@@ -88,6 +101,7 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 			add(by, dir, m)
 		}
 	}
+	pr.fillPool()
 	return pr
 }
 
@@ -127,12 +141,12 @@ func (pr *proof) concerns(s *shape) bool { return !pr.filled || s.dynamic }
 // corners is how many witnesses there are to be, about.
 func (pr *proof) corners() (n int) {
 	for _, s := range pr.before {
-		n += 4 * s.count()
+		n += 5 * s.count(pr.cells)
 	}
 	for _, list := range pr.lists {
 		for _, s := range list {
 			if pr.concerns(s) {
-				n += s.count()
+				n += s.count(pr.cells)
 			}
 		}
 	}
@@ -145,9 +159,9 @@ func (s *shape) ranges(d dim) (out []sieve.Range, ok bool) {
 	word := func(n uint64) { out = append(out, sieve.Range{Lo: sieve.Key{Lo: n}, Hi: sieve.Key{Lo: n}}) }
 	switch d {
 	case dimSrc, dimDst:
-		a := s.from
+		a := s.mostFrom
 		if d == dimDst {
-			a = s.to
+			a = s.mostTo
 		}
 		for _, r := range a.V4.Ranges() {
 			out = append(out, sieve.Range{Lo: keyOf(r.Lo.Addr()), Hi: keyOf(r.Hi.Addr())})
@@ -250,55 +264,36 @@ func keyOfMAC(a policy.MAC) uint64 {
 	return binary.BigEndian.Uint64([]byte{0, 0, a[0], a[1], a[2], a[3], a[4], a[5]})
 }
 
-// fill is contents for the dynamic sets: addresses at the corners of what asks for them, in each set at random.
-func fill(p *policy.Policy, seed uint64) map[string]addrset.Addrs {
-	rng := rand.New(rand.NewPCG(seed, 0))
-	given := make(map[string]addrset.Addrs)
-	put := func(name string, lo, hi netip.Addr) {
-		if rng.IntN(2) == 0 {
-			given[name] = given[name].Union(addrset.OfRange(lo, hi))
-		}
-	}
-	take := func(a policy.Addrs) {
-		const few = 3 // addresses a term and family
-		for _, t := range a.Terms {
-			if t.IsStatic() {
-				continue
-			}
-			names := slices.Concat(t.In, t.NotIn)
-			for range few {
-				if s := t.Static.V4; !s.IsEmpty() && given[names[0]].V4.Len() < 1000 {
-					k := within(rng, s, plain4)
-					for _, name := range names {
-						put(name, k.Addr(), (k | 3).Addr())
-					}
-				}
-				if s := t.Static.V6; !s.IsEmpty() && given[names[0]].V6.Len() < 1000 {
-					k := within(rng, s, plain6)
-					for _, name := range names {
-						put(name, k.Addr(), addrset.U128{Hi: k.Hi, Lo: k.Lo | 0xff}.Addr())
-					}
-				}
-			}
-		}
-	}
-	take(p.Block)
-	for _, f := range p.Failsafe {
-		take(f.From)
-	}
-	for _, list := range p.Lists {
-		for _, r := range list {
-			take(r.Match.From)
-			take(r.Match.To)
-		}
-	}
-	return given
-}
-
 // within draws a plain key of a set, else an end of a range.
-func within[K addrset.Key[K]](rng *rand.Rand, s addrset.Set[K], plain func(*rand.Rand) K) K {
-	if k := plain(rng); s.Contains(k) {
+func within[K addrset.Key[K]](rng *picker, s addrset.Set[K], plain func() K) K {
+	if k := plain(); s.Contains(k) {
 		return k
 	}
 	return end(rng, s)
+}
+
+// fillPool takes addresses at corners up: of what dynamic sets hold, of what stands before the rules, and of rules.
+func (pr *proof) fillPool() {
+	const few, most = 16, 512 // ranges of each, and in all
+	take := func(a addrset.Addrs) {
+		v4, v6 := a.V4.Ranges(), a.V6.Ranges()
+		for _, r := range v4[:min(few, len(v4))] {
+			pr.pool4 = append(pr.pool4, r.Lo, r.Hi, r.Hi.Next())
+		}
+		for _, r := range v6[:min(few, len(v6))] {
+			pr.pool6 = append(pr.pool6, r.Lo, r.Hi, r.Hi.Next())
+		}
+	}
+	for _, name := range sortedKeys(pr.p.Given) {
+		take(pr.p.Given[name])
+	}
+	for _, s := range pr.before {
+		take(s.from)
+	}
+	for _, list := range pr.lists {
+		for i := 0; i < len(list); i += 1 + len(list)/most {
+			take(list[i].from)
+			take(list[i].to)
+		}
+	}
 }

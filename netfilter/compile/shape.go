@@ -2,7 +2,6 @@ package compile
 
 import (
 	"net/netip"
-	"slices"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -13,9 +12,15 @@ import (
 type shape struct {
 	dir      policy.Dir
 	from, to addrset.Addrs // while dynamic sets hold what they are given
-	match    *policy.Match // the rest
-	expires  int64
-	dynamic  bool // it asks for dynamic sets
+	// froms and tos are the same in parts, which may overlap: what depends on other dynamic sets is a part of its own.
+	froms, tos []addrset.Addrs
+	// mostFrom and mostTo are what they can be at most, whatever dynamic sets hold; staticFroms and staticTos what parts that
+	// depend on them ask for beside.
+	mostFrom, mostTo       addrset.Addrs
+	staticFroms, staticTos []addrset.Addrs
+	match                  *policy.Match // the rest
+	expires                int64
+	dynamic                bool // it asks for dynamic sets
 }
 
 // dim is a dimension of packets that rules have.
@@ -37,13 +42,46 @@ const (
 )
 
 func newShape(dir policy.Dir, m *policy.Match, expires int64, given map[string]addrset.Addrs) *shape {
-	conditional := func(a policy.Addrs) bool {
-		return slices.ContainsFunc(a.Terms, func(t policy.Term) bool { return !t.IsStatic() })
+	s := &shape{dir: dir, match: m, expires: expires}
+	resolve := func(a policy.Addrs, all, most *addrset.Addrs, parts, statics *[]addrset.Addrs) {
+		for _, t := range a.Terms {
+			*most = most.Union(t.Static)
+			if !t.IsStatic() {
+				s.dynamic = true
+				*statics = append(*statics, fewOf(t.Static))
+			}
+			part := space.Resolve(policy.Addrs{Terms: []policy.Term{t}}, given)
+			if part.IsEmpty() {
+				continue
+			}
+			*all = all.Union(part)
+			if !t.IsStatic() {
+				part = fewOf(part)
+			}
+			*parts = append(*parts, part)
+		}
 	}
-	return &shape{
-		dir: dir, from: space.Resolve(m.From, given), to: space.Resolve(m.To, given), match: m, expires: expires,
-		dynamic: conditional(m.From) || conditional(m.To),
+	resolve(m.From, &s.from, &s.mostFrom, &s.froms, &s.staticFroms)
+	resolve(m.To, &s.to, &s.mostTo, &s.tos, &s.staticTos)
+	return s
+}
+
+// fewOf is some ranges of addresses, evenly spread, where there are many.
+func fewOf(a addrset.Addrs) addrset.Addrs {
+	return addrset.Addrs{V4: fewRanges(a.V4), V6: fewRanges(a.V6)}
+}
+
+func fewRanges[K addrset.Key[K]](s addrset.Set[K]) addrset.Set[K] {
+	const few = 6
+	rs := s.Ranges()
+	if len(rs) <= few {
+		return s
 	}
+	var some []addrset.Range[K]
+	for i := range few {
+		some = append(some, rs[i*(len(rs)-1)/(few-1)])
+	}
+	return addrset.Of(some...)
 }
 
 // what is the keys of a family.

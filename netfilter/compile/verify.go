@@ -57,14 +57,14 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 		return Report{}, err
 	}
 	machine := linear.Indexed()
-	first := newProof(p, rs, linear, machine, false)
+	first := newProof(p, rs, linear, machine, nil)
 	proofs := []*proof{first}
-	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, in two ways.
+	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
 	if first.dynamic() {
-		for seed := range uint64(2) {
-			filled := p.With(fill(p, seed+1))
+		for _, given := range fillings(p) {
+			filled := p.With(given)
 			contents := Contents(filled)
-			proofs = append(proofs, newProof(filled, rs, linear.With(contents), machine.With(contents), true))
+			proofs = append(proofs, newProof(filled, rs, linear.With(contents), machine.With(contents), first))
 		}
 	}
 	var r Report

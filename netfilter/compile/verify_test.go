@@ -35,7 +35,7 @@ func TestDecideIsEval(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		s := newSampler(p, seed)
-		pr := newProof(p, rs, m, m.Indexed(), false)
+		pr := newProof(p, rs, m, m.Indexed(), nil)
 		pr.slowly = 1
 		j := pr.newJudge()
 		for i := range 120 {

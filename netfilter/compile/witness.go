@@ -10,12 +10,12 @@ import (
 // witness makes packets and has them judged. It is one of several workers; what it draws depends on its seed alone.
 type witness struct {
 	*judge
-	rng     *rand.Rand
+	rng     *picker
 	packets int
 }
 
 // seed begins a part of the work.
-func (w *witness) seed(n uint64) { w.rng = rand.New(rand.NewPCG(n, 0)) }
+func (w *witness) seed(n uint64) { w.rng = &picker{Rand: rand.New(rand.NewPCG(n, 0))} }
 
 // jobs is the work of a proof in parts. Of a share below one, not every corner has its witness.
 func (pr *proof) jobs(share float64) []job {
@@ -23,6 +23,7 @@ func (pr *proof) jobs(share float64) []job {
 	add := func(do func(*witness) error) {
 		out = append(out, func(w *witness) error {
 			w.judge = pr.newJudge()
+			w.rng.pool4, w.rng.pool6 = pr.pool4, pr.pool6
 			err := do(w)
 			w.packets += w.count
 			return err
@@ -60,12 +61,12 @@ func (w *witness) draw(six bool, beside *shape, within ...*shape) (policy.Packet
 	pkt := policy.Packet{Dir: within[0].dir, HopLimit: 64, Sport: uint16(w.rng.Uint32()), Socket: true}
 	for d := range dims {
 		if beside != nil && w.rng.IntN(2) == 0 {
-			if v, ok := pick(w.rng, d, six, append(within[:len(within):len(within)], beside), nil); ok {
+			if v, ok := w.rng.pick(d, six, append(within[:len(within):len(within)], beside), nil); ok {
 				v.put(&pkt)
 				continue
 			}
 		}
-		v, ok := pick(w.rng, d, six, within, nil)
+		v, ok := w.rng.pick(d, six, within, nil)
 		if !ok {
 			return pkt, false
 		}
@@ -77,7 +78,7 @@ func (w *witness) draw(six bool, beside *shape, within ...*shape) (policy.Packet
 // try has a packet judged that lies in some shapes, but for the dimension that is pinned. Where something before the place own in
 // the list decides it, it looks for a packet in the same shapes that escapes that, and tries it too.
 func (w *witness) try(pkt policy.Packet, pinned dim, own int, within ...*shape) error {
-	const escapes = 4
+	const escapes = 6
 	six := pkt.Is6()
 	for range escapes {
 		if !possible(&pkt) {
@@ -126,7 +127,7 @@ func (w *witness) escape(pkt *policy.Packet, six bool, by *shape, pinned dim, wi
 		if d == pinned || by.open(d) {
 			continue
 		}
-		if v, ok := pick(w.rng, d, six, within, by); ok {
+		if v, ok := w.rng.pick(d, six, within, by); ok {
 			v.put(pkt)
 			return true
 		}
@@ -145,14 +146,15 @@ func (w *witness) rule(dir policy.Dir, i int, share float64) error {
 			}
 			continue
 		}
-		beside := list[max(0, min(len(list)-1, i-3+w.rng.IntN(7)))]
-		if err := w.shape(s, six, i, beside, share, func(pkt policy.Packet, pinned dim) error { return w.try(pkt, pinned, i, s) }); err != nil {
+		beside := func() *shape { return list[max(0, min(len(list)-1, i-3+w.rng.IntN(7)))] }
+		err := w.shape(s, six, beside, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return w.try(pkt, pinned, i, cell) })
+		if err != nil {
 			return err
 		}
 		// Where two rules meet, their order shows.
 		near, many := 3, 1
 		if len(list) < 100 {
-			near, many = len(list), 2
+			near, many = len(list), max(2, min(8, 64/len(list)))
 		}
 		for j := i + 1; j < min(i+1+near, len(list)); j++ {
 			if !s.meets(list[j], six) || w.skips(share) {
@@ -173,32 +175,42 @@ func (w *witness) rule(dir policy.Dir, i int, share float64) error {
 // skips tells, at random, whether a witness is not of the share.
 func (w *witness) skips(share float64) bool { return share < 1 && w.rng.Float64() >= share }
 
-// shape makes the packets of a family at the corners of a shape, and those that are like it but for what rules don't match.
-func (w *witness) shape(s *shape, six bool, own int, beside *shape, share float64, give func(pkt policy.Packet, pinned dim) error) error {
+// shape makes the packets of a family at the corners of a shape, each list of its values tried with each other's, and those that
+// differ in what rules don't match. give gets each with the dimension of the corner, and the cell that it lies in but for that.
+func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64, give func(pkt policy.Packet, pinned dim, cell *shape) error) error {
 	var failed error
-	one := func(pinned dim, change func(*policy.Packet)) {
+	one := func(cell *shape, pinned dim, change func(*policy.Packet)) {
 		if failed != nil || w.skips(share) {
 			return
 		}
-		if pkt, ok := w.draw(six, beside, s); ok {
+		if pkt, ok := w.draw(six, beside(), cell); ok {
 			change(&pkt)
-			failed = give(pkt, pinned)
+			failed = give(pkt, pinned, cell)
 		}
 	}
-	for d := range dims {
-		s.corners(d, six, w.rng, share, func(v value) { one(d, v.put) })
+	corners := func(cell *shape) {
+		for d := range dims {
+			cell.corners(d, six, w.rng.Rand, share, func(v value) { one(cell, d, v.put) })
+		}
+	}
+	cells, all := s.cells(six, w.cells, w.rng.Rand)
+	for _, cell := range cells {
+		corners(cell)
+	}
+	if !all || s.dynamic {
+		corners(s)
 	}
 	for _, state := range states {
-		one(dims, func(pkt *policy.Packet) { pkt.State = state })
+		one(s, dims, func(pkt *policy.Packet) { pkt.State = state })
 	}
 	for _, dir := range policy.Dirs {
-		one(dims, func(pkt *policy.Packet) { pkt.Dir = dir })
+		one(s, dims, func(pkt *policy.Packet) { pkt.Dir = dir })
 	}
-	one(dims, func(pkt *policy.Packet) { pkt.Spoofed = true })
-	one(dims, func(pkt *policy.Packet) { pkt.HopLimit = 255 })
-	one(dims, func(pkt *policy.Packet) { pkt.Socket = false })
-	one(dims, func(pkt *policy.Packet) { pkt.HasMAC = false })
-	one(dimIIf, func(pkt *policy.Packet) { pkt.IIf, pkt.OIf = policy.Loopback, policy.Loopback })
+	one(s, dims, func(pkt *policy.Packet) { pkt.Spoofed = true })
+	one(s, dims, func(pkt *policy.Packet) { pkt.HopLimit = 255 })
+	one(s, dims, func(pkt *policy.Packet) { pkt.Socket = false })
+	one(s, dims, func(pkt *policy.Packet) { pkt.HasMAC = false })
+	one(s, dimIIf, func(pkt *policy.Packet) { pkt.IIf, pkt.OIf = policy.Loopback, policy.Loopback })
 	return failed
 }
 
@@ -213,7 +225,7 @@ func (w *witness) stranger(s *shape, six bool, share float64) error {
 	}
 	key := pkt.Key()
 	for _, d := range []dim{dimSrc, dimDst} {
-		v, _ := pick(w.rng, d, six, []*shape{{from: addrset.AllAddrs(), to: addrset.AllAddrs()}}, nil)
+		v, _ := w.rng.pick(d, six, []*shape{{from: addrset.AllAddrs(), to: addrset.AllAddrs()}}, nil)
 		v.put(&pkt)
 	}
 	setKey(&pkt, key)
@@ -224,6 +236,7 @@ func (w *witness) stranger(s *shape, six bool, share float64) error {
 // leave, and as transit.
 func (w *witness) named(i int, share float64) error {
 	s := w.before[i]
+	w.thorough = true
 	ways := func(pkt policy.Packet, pinned dim, within ...*shape) error {
 		if err := w.try(pkt, pinned, 0, within...); err != nil {
 			return err
@@ -248,7 +261,8 @@ func (w *witness) named(i int, share float64) error {
 		if !s.hasFamily(six) {
 			continue
 		}
-		if err := w.shape(s, six, 0, nil, share, func(pkt policy.Packet, pinned dim) error { return ways(pkt, pinned, s) }); err != nil {
+		err := w.shape(s, six, func() *shape { return nil }, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
+		if err != nil {
 			return err
 		}
 		for _, o := range w.before[i+1:] {

@@ -1,0 +1,105 @@
+package compile
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// fillings is contents for the dynamic sets, several in turn: addresses at the corners of what asks for the sets. Any two sets hold
+// an address both, neither, and one without the other, in some of the fillings; up to four sets any three of them.
+func fillings(p *policy.Policy) []map[string]addrset.Addrs {
+	asked := askers{rng: &picker{Rand: rand.New(rand.NewPCG(1, 0))}}
+	asked.take(p.Block)
+	for _, f := range p.Failsafe {
+		asked.take(f.From)
+	}
+	for _, list := range p.Lists {
+		for _, r := range list {
+			asked.take(r.Match.From)
+			asked.take(r.Match.To)
+		}
+	}
+	slices.Sort(asked.names)
+	names := slices.Compact(asked.names)
+	// In filling f the set with column c holds an address where the bits of f&c are odd in number, or for every other address
+	// where they are even: an orthogonal array.
+	columns := []uint{1, 2, 3}
+	if len(names) > 2 {
+		columns = []uint{1, 2, 4, 7, 3, 5, 6}
+	}
+	out := make([]map[string]addrset.Addrs, len(columns)+1)
+	for f := range out {
+		out[f] = make(map[string]addrset.Addrs)
+		for j, name := range names {
+			odd := bits.OnesCount(uint(f)&columns[j%len(columns)])%2 == 1
+			var v4 []addrset.Range[addrset.U32]
+			var v6 []addrset.Range[addrset.U128]
+			for i, a := range asked.addrs {
+				switch {
+				case (asked.coins[i]>>(j%64)&1 == 1) == odd:
+				case a.Is4():
+					v4 = append(v4, addrset.Range[addrset.U32]{Lo: addrset.V4(a), Hi: addrset.V4(a)})
+				default:
+					v6 = append(v6, addrset.Range[addrset.U128]{Lo: addrset.V6(a), Hi: addrset.V6(a)})
+				}
+			}
+			out[f][name] = addrset.Addrs{V4: addrset.Of(v4...), V6: addrset.Of(v6...)}
+		}
+	}
+	return out
+}
+
+// askers is what asks for dynamic sets.
+type askers struct {
+	rng   *picker
+	names []string
+	addrs []netip.Addr // at its corners
+	coins []uint64     // of each address
+	seen  map[netip.Addr]bool
+}
+
+// take takes up the dynamic sets of some addresses, and the corners of what stands beside them.
+func (k *askers) take(a policy.Addrs) {
+	for _, t := range a.Terms {
+		if t.IsStatic() {
+			continue
+		}
+		k.names = append(append(k.names, t.In...), t.NotIn...)
+		static := fewOf(t.Static)
+		for _, r := range static.V4.Ranges() {
+			for _, key := range []addrset.U32{r.Lo.Prev(), r.Lo, r.Hi, r.Hi.Next()} {
+				k.add(key.Addr())
+			}
+		}
+		for _, r := range static.V6.Ranges() {
+			for _, key := range []addrset.U128{r.Lo.Prev(), r.Lo, r.Hi, r.Hi.Next()} {
+				k.add(key.Addr())
+			}
+		}
+		for range 2 {
+			if !static.V4.IsEmpty() {
+				k.add(within(k.rng, static.V4, k.rng.plain4).Addr())
+			}
+			if !static.V6.IsEmpty() {
+				k.add(within(k.rng, static.V6, k.rng.plain6).Addr())
+			}
+		}
+	}
+}
+
+func (k *askers) add(a netip.Addr) {
+	const most = 2000
+	if k.seen[a] || len(k.addrs) == most {
+		return
+	}
+	if k.seen == nil {
+		k.seen = make(map[netip.Addr]bool)
+	}
+	k.seen[a] = true
+	k.addrs, k.coins = append(k.addrs, a), append(k.coins, k.rng.Uint64())
+}
