@@ -158,7 +158,7 @@ func Diff(before, after *policy.Policy, opt DiffOptions) *Difference {
 		work := opt.Work
 		for _, dir := range policy.Dirs {
 			used := 0
-			if used, err = d.direction(dir, work/2); err != nil {
+			if used, err = d.direction(dir, work*2/3); err != nil {
 				break
 			}
 			work -= used

@@ -85,13 +85,13 @@ type found struct {
 	dir      policy.Dir
 	rules    bool // what stands before the rules is taken out
 	box      space.Box
-	live     space.Box // some of them that nothing before the rules takes
-	old, new int       // what decides about the first of them, by entry
+	live     *space.Box // some of them that nothing before the rules takes
+	old, new int        // what decides about the first of them, by entry
 	was, now []Decider
 	from, to treatment
-	both     bool      // of both families: box is of IPv4, and other of IPv6
-	other    space.Box // what differs from box in protocols and addresses only
-	sum      int       // the boxes that this one stands for, which is wider; 0 where it is exact
+	both     bool       // of both families: box is of IPv4, and other of IPv6
+	other    *space.Box // what differs from box in protocols and addresses only
+	sum      int        // the boxes that this one stands for, which is wider; 0 where it is exact
 }
 
 // direction compares what the policies do to the packets of a direction. It returns the work done.
@@ -123,7 +123,7 @@ func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, 
 			c = s.after()
 		}
 		for _, six := range []bool{false, true} {
-			c.Left = (work - used) / 2
+			c.Left = (work - used) * 2 / 3
 			left := c.Left
 			whole := d.space.Whole(dir, six)
 			whole.Limit(space.Time, d.space.From(d.now))
@@ -135,7 +135,7 @@ func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, 
 				if live, ok, err := d.live(&p.Box, taken); err != nil {
 					open = append(open, f)
 				} else if ok {
-					f.live = live
+					f.live = &live
 					d.widen(&f.box, &whole, taken)
 					all = append(all, f)
 				}
@@ -247,7 +247,7 @@ func (d *differ) add(f found) {
 
 // example is one of the packets, and what dynamic sets must hold for it.
 func (d *differ) example(f *found) (policy.Packet, map[string]addrset.Addrs) {
-	pkt := d.space.Packet(f.dir, &f.live)
+	pkt := d.space.Packet(f.dir, f.live)
 	given := map[string]addrset.Addrs{}
 	src, _ := f.live.Set(space.SrcIn).Min()
 	dst, _ := f.live.Set(space.DstIn).Min()

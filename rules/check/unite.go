@@ -117,8 +117,12 @@ func (f *found) take(g *found) {
 	f.was, f.now = addDeciders(f.was, g.was), addDeciders(f.now, g.now)
 }
 
-// join makes one of what is found of each family where one list of words says both.
+// join makes one of what is found of each family where one list of words says both, unless nobody will read them.
 func join(list []found) []found {
+	const readable = 1000
+	if len(list) > readable {
+		return list
+	}
 	var out []found
 next:
 	for _, f := range list {
@@ -128,12 +132,12 @@ next:
 				if o.both || o.box.Six || !alike(&o.box, &f.box) {
 					continue
 				}
-				o.both, o.other = true, f.box
+				o.both, o.other = true, &f.box
 				if _, ok := o.what().Texts(); ok {
 					o.take(&f)
 					continue next
 				}
-				o.both = false
+				o.both, o.other = false, nil
 			}
 		}
 		out = append(out, f)
@@ -161,7 +165,10 @@ func (d *differ) sum(list []found) found {
 	for _, g := range list {
 		f.take(&g)
 		f.sum++
-		for _, b := range []*space.Box{&g.box, &g.other}[:1+map[bool]int{true: 1}[g.both]] {
+		for _, b := range []*space.Box{&g.box, g.other} {
+			if b == nil {
+				continue
+			}
 			if b.Six {
 				families[1] = append(families[1], *b)
 			} else {
@@ -173,18 +180,18 @@ func (d *differ) sum(list []found) found {
 	switch {
 	case f.both:
 		all := space.Hull(slices.Concat(families[0], families[1]))
-		f.box, f.other = wide(space.Hull(families[0]), d.space, f.dir), wide(space.Hull(families[1]), d.space, f.dir)
+		four, six := wide(space.Hull(families[0]), d.space, f.dir), wide(space.Hull(families[1]), d.space, f.dir)
 		for dim := space.Sport; dim <= space.DstIn; dim++ {
-			if f.box.Set(dim).Equal(f.other.Set(dim)) {
-				continue
+			if !four.Set(dim).Equal(six.Set(dim)) {
+				four, six = four.With(dim, all.Set(dim)), six.With(dim, all.Set(dim))
 			}
-			f.box, f.other = f.box.With(dim, all.Set(dim)), f.other.With(dim, all.Set(dim))
 		}
-		v4, v6 := f.box.Set(space.Key), f.other.Set(space.Key)
+		v4, v6 := four.Set(space.Key), six.Set(space.Key)
 		icmp, icmp6 := protocol(policy.ProtoICMP), protocol(policy.ProtoICMPv6)
 		rest := v4.Union(v6).Minus(icmp).Minus(icmp6)
-		f.box = f.box.With(space.Key, rest.Union(v4.Intersect(icmp)).Union(v4.Intersect(icmp6)))
-		f.other = f.other.With(space.Key, rest.Union(v6.Intersect(icmp)).Union(v6.Intersect(icmp6)))
+		f.box = four.With(space.Key, rest.Union(v4.Intersect(icmp)).Union(v4.Intersect(icmp6)))
+		six = six.With(space.Key, rest.Union(v6.Intersect(icmp)).Union(v6.Intersect(icmp6)))
+		f.other = &six
 	case len(families[1]) > 0:
 		f.box = wide(space.Hull(families[1]), d.space, f.dir)
 	default:

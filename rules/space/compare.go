@@ -31,7 +31,7 @@ type Piece struct {
 func (c *Comparison) Run(whole Box) (pieces []Piece, open []Box) {
 	w := &walk{Comparison: c}
 	items := w.items(whole.Six)
-	w.into(whole, 0, w.reduce(items, 0))
+	w.into(whole, every, w.reduce(items, every))
 	return w.pieces, w.open
 }
 
@@ -54,17 +54,35 @@ type item struct {
 const none = -1
 
 // pieceWork is what a piece costs beside the way to it; it bounds their number.
-const pieceWork = 400
+const pieceWork = 200
 
-// order is the dimensions in the order of splitting: those first that make few parts, or the parts that people name.
+// order is the dimensions in the order of splitting, unless there is much to split: those first that make few parts, or
+// the parts that people name.
 var order = [...]Dim{State, Spoofed, Key, IIf, OIf, SrcIn, DstIn, Src, Dst, Sport, Socket, UID, GID, Mark, MAC, HopLimit, Time}
 
-// after is, for each place in the order, the bits of the dimensions from there on.
-func after(place int) (mask uint32) {
-	for _, d := range order[place:] {
-		mask |= 1 << d
+// every is the bits of all dimensions.
+const every = 1<<dims - 1
+
+// next is the dimension to split along, of those whose bits are open; none where no item is limited along any. An item
+// that is not limited goes into every part: where there are many items, the fewest of these make the least work.
+func next(open uint32, items []item) (Dim, bool) {
+	var limited uint32
+	var count [dims]int
+	for i := range items {
+		limits := items[i].box.limits & open
+		limited |= limits
+		for ; limits != 0; limits &= limits - 1 {
+			count[bits.TrailingZeros32(limits)]++
+		}
 	}
-	return mask
+	const much = 64
+	best, found := Dim(0), false
+	for _, d := range order {
+		if limited&(1<<d) != 0 && (!found || len(items) > much && count[d] > count[best]) {
+			best, found = d, true
+		}
+	}
+	return best, found
 }
 
 // items is the boxes of one family. A pair's boxes become what they share, and what each side has alone.
@@ -138,11 +156,10 @@ func (w *walk) counts(it *item) bool {
 	return it.old == none && it.new < w.NewFirst || it.new == none && it.old < w.OldFirst
 }
 
-// reduce drops what of some items can't decide about a packet of which only the dimensions from a place in the order on
-// are open. It is empty where no difference is possible.
-func (w *walk) reduce(items []item, place int) []item {
+// reduce drops what of some items can't decide about a packet of which only the dimensions whose bits are given are open.
+// It is empty where no difference is possible.
+func (w *walk) reduce(items []item, open uint32) []item {
 	old, new := len(w.Old), len(w.New)
-	open := after(place)
 	for i := range items {
 		if it := &items[i]; it.box.limits&open == 0 {
 			if it.old != none {
@@ -186,28 +203,22 @@ func (w *walk) reduce(items []item, place int) []item {
 	return out
 }
 
-// into goes into a part of the packets, which only some items hold, reduced.
-func (w *walk) into(b Box, place int, items []item) {
+// into goes into a part of the packets, which only some items hold, reduced, and of which only some dimensions are open.
+func (w *walk) into(b Box, open uint32, items []item) {
 	if len(items) == 0 {
 		return
 	}
-	var limited uint32
-	for i := range items {
-		limited |= items[i].box.limits
-	}
-	for place < len(order) && limited&(1<<order[place]) == 0 {
-		place++
-	}
-	if place == len(order) {
+	d, ok := next(open, items)
+	if !ok {
 		w.found(b, items)
 		return
 	}
-	d := order[place]
+	open &^= 1 << d
 	if w.Left -= len(items); w.Left <= w.floor {
 		w.giveUp(b, d, items)
 		return
 	}
-	parts, ok := w.split(d, place, items, &b)
+	parts, ok := w.split(d, open, items, &b)
 	if !ok {
 		w.giveUp(b, d, items)
 		return
@@ -217,7 +228,7 @@ func (w *walk) into(b Box, place int, items []item) {
 	floor := w.floor
 	for i, p := range parts {
 		w.floor = w.Left - max(0, w.Left-floor)/(len(parts)-i)
-		w.into(p.box, place+1, p.items)
+		w.into(p.box, open, p.items)
 	}
 	w.floor = floor
 }
@@ -269,15 +280,15 @@ type part struct {
 	items []item // reduced
 }
 
-// split makes the parts of a box along a dimension. It is false where the work runs out.
-func (w *walk) split(d Dim, place int, items []item, b *Box) (parts []part, ok bool) {
+// split makes the parts of a box along a dimension, after which some are open. It is false where the work runs out.
+func (w *walk) split(d Dim, open uint32, items []item, b *Box) (parts []part, ok bool) {
 	switch {
 	case d >= addresses:
-		return splitBy(w, number{d}, place, items, b)
+		return splitBy(w, number{d}, open, items, b)
 	case b.Six:
-		return splitBy(w, v6{d}, place, items, b)
+		return splitBy(w, v6{d}, open, items, b)
 	}
-	return splitBy(w, v4{d}, place, items, b)
+	return splitBy(w, v4{d}, open, items, b)
 }
 
 // lowest is the index of the lowest bit of a set of bits from one on, none where there is none.

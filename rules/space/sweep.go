@@ -57,7 +57,7 @@ type edge[K any] struct {
 
 // splitBy is walk.split along an axis: it goes along all edges of the items' sets, and puts together the stretches on
 // which the same items are left.
-func splitBy[K addrset.Key[K]](w *walk, a axis[K], place int, items []item, b *Box) ([]part, bool) {
+func splitBy[K addrset.Key[K]](w *walk, a axis[K], open uint32, items []item, b *Box) ([]part, bool) {
 	within, ok := domain(w, items, a, b)
 	if !ok {
 		return nil, true
@@ -66,7 +66,7 @@ func splitBy[K addrset.Key[K]](w *walk, a axis[K], place int, items []item, b *B
 	if !ok {
 		return nil, false
 	}
-	s := stretches[K]{walk: w, items: items, place: place + 1, seen: map[string]int{}, same: map[string]int{}}
+	s := stretches[K]{walk: w, items: items, open: open, seen: map[string]int{}, same: map[string]int{}}
 	inside := len(items) // the index that stands for within
 	for i := 0; i < len(edges); {
 		at := edges[i].at
@@ -127,7 +127,7 @@ func edgesOf[K addrset.Key[K]](w *walk, a axis[K], items []item, within addrset.
 type stretches[K addrset.Key[K]] struct {
 	*walk
 	items []item
-	place int
+	open  uint32 // dimensions
 	parts []stretch[K]
 	seen  map[string]int // parts by which items are active
 	same  map[string]int // parts by the items that are left of them
@@ -155,7 +155,7 @@ func (s *stretches[K]) add(r addrset.Range[K], active []uint64) bool {
 		if s.Left -= 2 * len(here); s.Left <= s.floor {
 			return false
 		}
-		i = s.part(s.reduce(here, s.place))
+		i = s.part(s.reduce(here, s.open))
 		s.seen[raw] = i
 	}
 	if i != none {
