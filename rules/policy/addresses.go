@@ -66,9 +66,8 @@ func unite(sets []addrset.Addrs, e *effort) addrset.Addrs {
 	return sets[0]
 }
 
-// element is one positive item of a list, kept to say which are wholly subtracted.
+// element is what one item of a list stands for.
 type element struct {
-	v     value
 	addrs addrRange
 	named *Addrs // where the item is a name
 }
@@ -77,7 +76,6 @@ type element struct {
 // list adds to. What is wrong is reported and left out; ok tells that nothing is.
 func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 	var pos, neg addressList
-	var elements []element
 	if base != nil {
 		pos.named = append(pos.named, *base)
 	}
@@ -98,9 +96,6 @@ func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 		} else {
 			half.add(e.addrs)
 		}
-		if !v.not {
-			elements = append(elements, e)
-		}
 	}
 	if len(vs) == 1 && base == nil && len(pos.named) == 1 {
 		return pos.named[0], good
@@ -112,7 +107,7 @@ func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 	out, ok = sum, true
 	if minus := neg.sum(&l.effort); !minus.IsEmpty() {
 		if out, ok = sum.minus(minus, &l.effort); ok {
-			l.subtracted(elements, minus, out)
+			l.subtracted(vs, minus, out)
 		}
 	}
 	if l.effort.over() {
@@ -139,10 +134,10 @@ func (l *loader) element(v value) (element, bool) {
 		return element{}, false
 	case v.text == "any":
 		a := AnyAddrs()
-		return element{v: v, named: &a}, true
+		return element{named: &a}, true
 	case isName(v.text):
 		a, ok := l.setNamed(v)
-		return element{v: v, named: &a}, ok
+		return element{named: &a}, ok
 	}
 	b, c := literal(v.text)
 	if c != nil {
@@ -152,7 +147,7 @@ func (l *loader) element(v value) (element, bool) {
 	if b.masked.IsValid() {
 		hostBits(l.warnf, v.at, v.text, b)
 	}
-	return element{v: v, addrs: b}, true
+	return element{addrs: b}, true
 }
 
 // hostBits warns of a prefix with bits set below its length.
@@ -162,28 +157,30 @@ func hostBits(warnf reporter, at diag.Span, text string, b addrRange) {
 }
 
 // subtracted warns of items that other items of the same list take away whole.
-func (l *loader) subtracted(elements []element, minus, rest Addrs) {
+func (l *loader) subtracted(vs []value, minus, rest Addrs) {
 	if rest.IsEmpty() {
 		return // one finding says more than one an item
 	}
-	for _, item := range elements {
-		left := Addrs{}
-		if item.named != nil {
-			if item.named.IsEmpty() {
-				continue
-			}
-			var ok bool
-			if left, ok = item.named.minus(minus, &l.spare); !ok {
-				continue
-			}
-		} else if !coversBlock(minus, item.addrs) {
-			continue
-		}
-		if left.IsEmpty() {
-			l.warnf(item.v.at, LintSubtracted, "%s is wholly subtracted by `not` in the same list", quote(item.v.text)).
+	for _, v := range vs {
+		if !v.not && l.isSubtracted(v, minus) {
+			l.warnf(v.at, LintSubtracted, "%s is wholly subtracted by `not` in the same list", quote(v.text)).
 				WithHint("leave it out: `not` wins wherever it stands")
 		}
 	}
+}
+
+// isSubtracted tells whether nothing is left of an item that was read before.
+func (l *loader) isSubtracted(v value, minus Addrs) bool {
+	var whole Addrs
+	if b, c := literal(v.text); c == nil {
+		return coversBlock(minus, b)
+	} else if a, ok := builtinSet(v.text); ok {
+		whole = static(a)
+	} else if d := l.sets[v.text]; d != nil && d.set != nil {
+		whole = d.set.Addrs
+	}
+	left, ok := whole.minus(minus, &l.spare)
+	return ok && left.IsEmpty() && !whole.IsEmpty()
 }
 
 // coversBlock tells whether the static part of a holds the whole of b.

@@ -70,7 +70,7 @@ func (l *loader) addressFile(name string, at diag.Span) addrset.Addrs {
 // parse reads the whole text. It makes one pass over the bytes, and no string of a line with an IPv4 address.
 func (f *listFile) parse(data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	for number := 1; len(data) > 0; number++ {
+	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
 		line := data
 		if i := bytes.IndexByte(data, '\n'); i >= 0 {
 			line, data = data[:i], data[i+1:]
@@ -84,7 +84,11 @@ func (f *listFile) parse(data []byte) {
 		if f.errs {
 			severity = f.diags.Errorf
 		}
-		severity(f.beyond, "bad-list", "%d more findings in this file, from here on", f.found-maxListErrors)
+		rest := ""
+		if len(data) > 0 {
+			rest = ", and after these it was not read on"
+		}
+		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
 	f.sum = addrset.Addrs{V4: addrset.Of(f.v4...), V6: addrset.Of(f.v6...)}
 	f.v4, f.v6 = nil, nil
@@ -110,7 +114,7 @@ func (f *listFile) line(line []byte, number int) {
 	if lo, bits, ok := prefix4(text); ok {
 		host := addrset.U32(uint64(1)<<(32-bits) - 1)
 		if lo&host == 0 {
-			f.v4 = append(f.v4, addrset.Range[addrset.U32]{Lo: lo, Hi: lo | host})
+			f.v4 = extend(f.v4, addrset.Range[addrset.U32]{Lo: lo, Hi: lo | host})
 			return
 		}
 	} else if f.prefix6(text) {
@@ -203,15 +207,26 @@ func (f *listFile) prefix6(text []byte) bool {
 			return false
 		}
 		k := addrset.V6(a)
-		f.v6 = append(f.v6, addrset.Range[addrset.U128]{Lo: k, Hi: k})
+		f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: k, Hi: k})
 		return true
 	}
 	p, err := netip.ParsePrefix(s)
 	if err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p.Masked() != p {
 		return false
 	}
-	f.v6 = append(f.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(p.Addr()), Hi: addrset.V6(lastOf(p))})
+	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(p.Addr()), Hi: addrset.V6(lastOf(p))})
 	return true
+}
+
+// extend adds a range to those before it, to the last of them where it follows that: lists are mostly sorted.
+func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K]) []addrset.Range[K] {
+	if n := len(rs); n > 0 && r.Lo.Compare(rs[n-1].Lo) >= 0 && (rs[n-1].Hi == rs[n-1].Hi.Last() || r.Lo.Compare(rs[n-1].Hi.Next()) <= 0) {
+		if r.Hi.Compare(rs[n-1].Hi) > 0 {
+			rs[n-1].Hi = r.Hi
+		}
+		return rs
+	}
+	return append(rs, r)
 }
 
 // isBlank tells whether a byte separates nothing.

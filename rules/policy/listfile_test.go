@@ -47,7 +47,7 @@ func TestListFileLimit(t *testing.T) {
 	if len(diags) != maxListErrors+1 {
 		t.Errorf("%d findings", len(diags))
 	}
-	if last := diags[maxListErrors]; last.Message != "99990 more findings in this file, from here on" || last.Severity != diag.Error {
+	if last := diags[maxListErrors]; last.Message != "991 more findings in this file, from here on, and after these it was not read on" || last.Severity != diag.Error {
 		t.Errorf("summary: %v", last)
 	}
 }

@@ -60,13 +60,17 @@ func (l *loader) suggest(d *diag.Diagnostic, word string, candidates func() []st
 	if l.suggested++; l.suggested > most {
 		return
 	}
-	if best := nearest(word, candidates()); best != "" {
+	names := candidates()
+	if !l.seek(len(names)) {
+		return
+	}
+	if best := nearest(word, names); best != "" {
 		d.WithHint("did you mean %q?", best)
 	}
 }
 
-// seek tells whether so many names may be looked through for one that is like another. It is for warnings that a policy
-// can do without, where it has thousands of names.
+// seek tells whether so many names may be looked through for one that is like another: where a policy has thousands of
+// names it must do without hints before long.
 func (l *loader) seek(names int) bool {
 	const most = 200_000
 	l.sought += names

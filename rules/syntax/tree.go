@@ -92,7 +92,8 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 	case yaml.SequenceNode:
 		p.Kind, p.At = List, b.t.span(start, start)
 		p.Items = make([]*Node, 0, len(n.Content))
-		for _, c := range n.Content {
+		for i, c := range n.Content {
+			n.Content[i] = nil // the library's tree takes more memory than this one
 			item := b.node(c, nil, depth+1)
 			p.Items = append(p.Items, item.Node)
 			p.add(item)
@@ -117,7 +118,7 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 	if known != nil {
 		known.node, known.size, known.height = p.Node, p.size, p.height
 	}
-	n.Content = nil // the library's tree takes more memory than this one
+	n.Content = nil
 	return p
 }
 
