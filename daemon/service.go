@@ -140,11 +140,15 @@ func (d *daemon) DryRun(ctx context.Context, req *control.PolicyRequest) (*enfor
 	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) { return d.enf.DryRun(ctx, c, req.NFT) })
 }
 
-// candidate loads what a client sent. It runs on the client's goroutine: a large policy does not hold the loop up.
+// candidate loads and proves what a client sent. It runs on the client's goroutine: a large policy does not hold the loop up.
 func (d *daemon) candidate(req *control.PolicyRequest) (*enforce.Candidate, error) {
 	opt := d.enf.LoadOptions()
 	opt.Strict = req.Strict
-	return enforce.Replay(req.Entry, req.Bundle, opt)
+	c, err := enforce.Replay(req.Entry, req.Bundle, opt)
+	if err == nil && c.OK() {
+		d.enf.Prove(c)
+	}
+	return c, err
 }
 
 // Reload reads the files again.

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"ringwall/daemon/store"
-	"ringwall/netfilter/compile"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/policy"
@@ -25,7 +24,7 @@ func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report,
 	}
 	e.setDifference(c, r)
 	e.noteInterfaces(c.Policy, r)
-	want, err := e.compile(c, r)
+	want, err := e.proved(c, r)
 	if err != nil {
 		return r, err
 	}
@@ -63,7 +62,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	if e.lock == nil {
 		return r, ErrReadOnly
 	}
-	want, err := e.compile(c, r)
+	want, err := e.proved(c, r)
 	if err != nil {
 		return r, err
 	}
@@ -115,7 +114,7 @@ func (e *Enforcer) Intact(ctx context.Context) error {
 	case e.conn == nil:
 		return unanswered(e.refusal)
 	case e.running.rules == nil:
-		want, err := e.compile(e.running.Candidate, new(Report))
+		want, err := e.compile(e.running.Candidate)
 		if err != nil {
 			return err
 		}
@@ -149,27 +148,6 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 	e.running = Running{Source: Opened, Applied: e.opt.Now()}
 	e.placed, e.stored = false, false
 	return nil
-}
-
-// compile turns a candidate into what the kernel shall hold, and has it shown equal to the policy before the kernel
-// hears a word: an error of the compiler costs a reload, never a hole. The report notes where that was a sample.
-func (e *Enforcer) compile(c *Candidate, r *Report) (*ruleset.Ruleset, error) {
-	opt := compile.Options{LogGroup: e.opt.LogGroup}
-	if f, ok := e.Features(); ok {
-		opt.NoLabels = !f.Labels
-	}
-	want, err := compile.Compile(c.Policy, opt)
-	if err != nil {
-		return nil, fmt.Errorf("compile %s: %w", c.Entry, err)
-	}
-	proof, err := compile.Verify(c.Policy, want)
-	if err != nil {
-		return nil, fmt.Errorf("the compiled form of %s is not what it says, and was not applied: %w", c.Entry, err)
-	}
-	if proof.Sampled {
-		r.note(proof.String())
-	}
-	return want, nil
 }
 
 // commit makes the kernel's table be want. Where the whole table is made, conntrack learns first of the connections

@@ -20,6 +20,8 @@ type Candidate struct {
 	Bundle *source.Bundle // all that was read or looked for, failures included
 	Digest string         // of the bundle: the same for two candidates that were read from the same contents
 
+	proof *proof // what Prove made of it
+
 	host func() *check.Host
 }
 
