@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,7 @@ func (o *outcome) String() string {
 // load takes a policy the way of a user's file, and measures it.
 func load(entry string) *outcome {
 	o := &outcome{}
+	debug.SetGCPercent(policy.GCPercent)
 	runtime.GC()
 	before := resident("VmRSS")
 	// From here on VmHWM is the peak of what follows (proc_pid_clear_refs(5)).

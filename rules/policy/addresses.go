@@ -102,7 +102,7 @@ func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 	}
 	sum := pos.sum(&l.effort)
 	if !positive {
-		sum = AnyAddrs()
+		sum = l.all.match.From
 	}
 	out, ok = sum, true
 	if minus := neg.sum(&l.effort); !minus.IsEmpty() {
@@ -133,8 +133,7 @@ func (l *loader) element(v value) (element, bool) {
 		l.errorf(v.at, "bad-not", "`not any` leaves nothing")
 		return element{}, false
 	case v.text == "any":
-		a := AnyAddrs()
-		return element{named: &a}, true
+		return element{named: &l.all.match.From}, true
 	case isName(v.text):
 		a, ok := l.setNamed(v)
 		return element{named: &a}, ok
@@ -174,8 +173,8 @@ func (l *loader) isSubtracted(v value, minus Addrs) bool {
 	var whole Addrs
 	if b, c := literal(v.text); c == nil {
 		return coversBlock(minus, b)
-	} else if a, ok := builtinSet(v.text); ok {
-		whole = static(a)
+	} else if a, ok := l.builtinSet(v.text); ok {
+		whole = a
 	} else if d := l.sets[v.text]; d != nil && d.set != nil {
 		whole = d.set.Addrs
 	}
@@ -236,6 +235,17 @@ func builtinSet(name string) (addrset.Addrs, bool) {
 	return a, true
 }
 
+// builtinSet is builtinSet, made once.
+func (l *loader) builtinSet(name string) (Addrs, bool) {
+	a, ok := l.builtin[name]
+	if ok || !isBuiltinSet(name) {
+		return a, ok
+	}
+	set, _ := builtinSet(name)
+	l.builtin[name] = static(set)
+	return l.builtin[name], true
+}
+
 // builtinSets is the names of the built-in sets.
 func builtinSets() []string { return []string{"link-local", "loopback", "multicast", "private"} }
 
@@ -254,8 +264,8 @@ func BuiltinSets() []Set {
 
 // setNamed is what a name in a list of addresses stands for.
 func (l *loader) setNamed(v value) (Addrs, bool) {
-	if a, ok := builtinSet(v.text); ok {
-		return static(a), true
+	if a, ok := l.builtinSet(v.text); ok {
+		return a, true
 	}
 	d, ok := l.sets[v.text]
 	if !ok {

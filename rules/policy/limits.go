@@ -1,5 +1,9 @@
 package policy
 
+// GCPercent is the percentage of the garbage collector (debug.SetGCPercent) with which what a load takes stays within
+// 64 MB and 40 bytes for each byte that it reads: a program that reads policies of others sets it.
+const GCPercent = 50
+
 // The limits of a policy. What exceeds one is refused with an error that states it.
 const (
 	maxListBytes   = 64 << 20  // all list files of addresses together

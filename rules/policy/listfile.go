@@ -19,7 +19,7 @@ type listFile struct {
 	found int // findings, those beyond maxListErrors included
 	// beyond is where the first of those beyond is.
 	beyond diag.Span
-	errs  bool
+	errs   bool
 
 	v4 []addrset.Range[addrset.U32]
 	v6 []addrset.Range[addrset.U128]

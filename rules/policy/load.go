@@ -28,6 +28,8 @@ func Load(fsys source.FS, entry string, opt Options) (*Policy, diag.List) {
 		groups:   map[string]*groupDef{},
 		written:  map[string]setting{},
 		mappings: map[string]Mapping{},
+		all:      newConditions(),
+		builtin:  map[string]Addrs{},
 		effort:   effort{most: freeEffort},
 		spare:    effort{most: freeEffort},
 		p: &Policy{
@@ -76,10 +78,12 @@ type loader struct {
 	written   map[string]setting // settings that files may repeat but not change, by path: "defaults.in"
 	rules     int                // read so far
 	syntax    syntax.Reader
-	listBytes int64 // of all list files
-	listNames int   // how often a set named one
-	includes  int   // names that include came to
-	globs     int   // patterns of include
+	listBytes int64      // of all list files
+	listNames int        // how often a set named one
+	includes  int        // names that include came to
+	globs     int        // patterns of include
+	all       conditions // that match everything
+	builtin   map[string]Addrs
 	effort    effort
 	spare     effort // for warnings that a policy can do without
 	errors    int    // found so far, those that are left out included

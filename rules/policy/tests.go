@@ -41,7 +41,7 @@ type testDraft struct {
 
 // test reads one claim.
 func (l *loader) test(n *syntax.Node) {
-	t := &testDraft{Test: Test{At: n.At}, conditions: newConditions()}
+	t := &testDraft{Test: Test{At: n.At}, conditions: l.all}
 	if len(n.Pairs) > 0 {
 		t.At = n.Pairs[0].Key.At
 	}
