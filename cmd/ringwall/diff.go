@@ -106,7 +106,7 @@ func (f *front) printDifference(w io.Writer, d *check.Difference, indent string)
 		fmt.Fprintln(w, indent+s)
 	}
 	for _, p := range d.Undecided {
-		fmt.Fprintf(w, "%s%s %s\n", indent, paint.yellow("not decided: there may be more in"), p.Text)
+		fmt.Fprintf(w, "%s%s %s\n", indent, paint.yellow("not decided: there may be more among"), p.Text)
 	}
 }
 

@@ -37,7 +37,7 @@ func (d *Difference) Lines() []string {
 	}
 	out = append(out, d.Settings...)
 	for _, p := range d.Undecided {
-		out = append(out, "not decided: there may be more in "+p.Text)
+		out = append(out, "not decided: there may be more among "+p.Text)
 	}
 	return out
 }
@@ -149,7 +149,7 @@ type DiffOptions struct {
 
 // Diff compares two policies by what they do to packets.
 func Diff(before, after *policy.Policy, opt DiffOptions) *Difference {
-	d := &differ{now: opt.Now, boxes: opt.Boxes, out: &Difference{}}
+	d := &differ{now: opt.Now, boxes: opt.Boxes, liveLeft: opt.Work, out: &Difference{}}
 	d.old, d.new = withSameOwners(before, after)
 	var err error
 	d.space, err = space.NewFree(d.old, d.new)

@@ -32,7 +32,7 @@ type compared struct {
 }
 
 func compare(t *rapid.T, p, q *policy.Policy, boxes bool, now int64) *compared {
-	c := &compared{differ: &differ{old: p, new: q, now: now, boxes: boxes, out: &Difference{}}}
+	c := &compared{differ: &differ{old: p, new: q, now: now, boxes: boxes, liveLeft: DiffWork, out: &Difference{}}}
 	var err error
 	if c.space, err = space.NewFree(p, q); err != nil {
 		t.Fatal(err)

@@ -81,20 +81,20 @@ forward any: allow → deny, was unjudged, now default`},
 		"an address blocked": {[]string{"block: banned", "block: [banned, 192.0.2.7]"}, `
 in any from 192.0.2.7, what goes from established, multicast, icmp-errors, dhcp-client, rules web, ping, metrics, tmp to block: allow → deny
 out any to 192.0.2.7, what goes from established, multicast, icmp-errors, dhcp-client, default, rule mail to block: allow → deny
-out tcp/25 to 192.0.2.7, new or invalid, what goes from rule no-mail to block: reject → deny
-forward any from not banned to 192.0.2.7 and not banned, in any state: allow → deny, was unjudged, now block
-forward any from 192.0.2.7 and not banned to not 192.0.2.7 and not banned, in any state: allow → deny, was unjudged, now block`},
+out tcp/25 to 192.0.2.7, what goes from rule no-mail to block: reject → deny
+forward any to 192.0.2.7, what goes from unjudged to block: allow → deny
+forward any from 192.0.2.7, what goes from unjudged to block: allow → deny`},
 		"failsafe": {[]string{"{ssh: 10.0.0.0/8}", "{ssh: 10.0.0.0/8, tcp/9090: 192.0.2.0/24}"}, `
 in tcp/9090 from 192.0.2.0/24, what goes from block, invalid, default to failsafe: deny → allow
 out tcp to 192.0.2.0/24 and banned, sport 9090, established: deny → allow, was block, now failsafe
-out tcp to 192.0.2.0/24 and banned, sport 9090, new or related or invalid, what goes from block to established, default, rule mail: deny → allow
-out tcp/25 to 192.0.2.0/24 and banned, sport 9090, new or invalid, what goes from block to rule no-mail: deny → reject`},
+out tcp to 192.0.2.0/24 and banned, sport 9090, what goes from block to established, default, rule mail: deny → allow
+out tcp/25 to 192.0.2.0/24 and banned, sport 9090, what goes from block to rule no-mail: deny → reject`},
 		"no block": {[]string{"block: banned\nin:\n", "in:\n  - {deny: any, from: banned}\n"}, `
 in any from banned, what goes from block to established, neighbour, multicast, icmp-errors, dhcp-client: deny → allow
 out any to banned, what goes from block to established, neighbour, multicast, icmp-errors, dhcp-client, default, rule mail: deny → allow
-out tcp/25 to banned, new or invalid, what goes from block to rule no-mail: deny → reject
-forward any to banned, in any state: deny → allow, was block, now unjudged
-forward any from banned to not banned, in any state: deny → allow, was block, now unjudged`},
+out tcp/25 to banned, what goes from block to rule no-mail: deny → reject
+forward any to banned, what goes from block to unjudged: deny → allow
+forward any from banned, what goes from block to unjudged: deny → allow`},
 		"a limit": {[]string{"10/minute", "20/minute per source"},
 			`in tcp/22 from office: allow as before, limit 10/minute → 20/minute per source, by rule ssh`},
 		"a limit and a log": {[]string{"limit: 10/minute", "log: true"},

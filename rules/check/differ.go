@@ -14,6 +14,7 @@ type differ struct {
 	now      int64
 	space    *space.Space
 	boxes    bool // each box by itself
+	liveLeft int  // work that live may still do
 	naming   *naming
 	out      *Difference
 }
@@ -189,12 +190,15 @@ func (s *sides) taken(six, rules bool) []*space.Box {
 }
 
 // liveWork bounds the search for packets of one piece that reach the rules.
-const liveWork = 100_000
+const liveWork = 2_000_000
 
 // live finds packets of a box that nothing takes before.
 func (d *differ) live(b *space.Box, taken []*space.Box) (space.Box, bool, error) {
-	search := space.Search{Left: liveWork}
-	return search.Outside(b, taken)
+	before := min(liveWork, d.liveLeft)
+	search := space.Search{Left: before}
+	w, found, err := search.Outside(b, taken)
+	d.liveLeft -= before - max(0, search.Left)
+	return w, found, err
 }
 
 // widen takes into a box, along the dimensions of dynamic sets and interfaces, what is taken before anyhow: nobody wants

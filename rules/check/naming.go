@@ -121,7 +121,7 @@ func (n *naming) addrs(a addrset.Addrs, four, six bool) (items []string, told bo
 	items, told = n.positive(a, all)
 	shortest := length(items)
 	better := func(first []string, without addrset.Addrs, tells bool) {
-		if without.Len() > many {
+		if without.Len() > many && !n.mostlyNamed(without) {
 			return
 		}
 		rest, _ := n.positive(without, all)
@@ -143,6 +143,20 @@ func (n *naming) addrs(a addrset.Addrs, four, six bool) (items []string, told bo
 		better([]string{around.String()}, addrset.OfPrefix(around).Minus(a), true)
 	}
 	return items, told
+}
+
+// isShort tells whether addresses of one family are a few that can be named.
+func (n *naming) isShort(a addrset.Addrs, six bool) bool {
+	if a.Len() > many && !n.mostlyNamed(a) {
+		return false
+	}
+	items, _ := n.addrs(a, !six, six)
+	return len(items) <= shownItems && !slices.ContainsFunc(items, func(s string) bool { return strings.HasPrefix(s, "not ") })
+}
+
+// mostlyNamed tells whether some set may be a good part of addresses, so that words for them are worth looking for.
+func (n *naming) mostlyNamed(a addrset.Addrs) bool {
+	return slices.ContainsFunc(n.sets, func(s namedSet) bool { return 2*s.addrs.Len() >= a.Len() })
 }
 
 // length is how much there is to read, all items shown.
@@ -175,7 +189,7 @@ func (n *naming) positive(a, all addrset.Addrs) (items []string, told bool) {
 		best, saves, left, tells := "", 0, a, false
 		for _, s := range n.sets {
 			whole := s.addrs.Intersect(all)
-			if whole.IsEmpty() || whole.Len() > a.Len() || whole.Len() > many && whole.Len() != a.Len() || !a.Covers(whole) {
+			if whole.IsEmpty() || whole.Len() > a.Len() || whole.Len() > many && 2*whole.Len() < a.Len() || !a.Covers(whole) {
 				continue
 			}
 			rest := a.Minus(whole)

@@ -20,7 +20,7 @@ type Packets struct {
 	// Family is IPv4 or IPv6 where nothing else tells that only one is meant.
 	Family string   `json:"family,omitempty"`
 	What   []string `json:"what"`
-	From   []string `json:"from,omitempty"` // absent: from anywhere
+	From   []string `json:"from,omitempty"` // absent: from anywhere; of what is longer than a thousand, the beginning
 	To     []string `json:"to,omitempty"`
 	Other  []string `json:"other,omitempty"` // "iface lan*", "until 2030-01-01"
 }
@@ -31,7 +31,7 @@ func (n *naming) packets(f *found) Packets {
 	told := n.what(f, &p)
 	from, fromText, fromTold := n.addresses(f, space.Src)
 	to, toText, toTold := n.addresses(f, space.Dst)
-	p.From, p.To = from, to
+	p.From, p.To = shorten(from), shorten(to)
 	if !f.both && !told && !fromTold && !toTold {
 		p.Family = map[bool]string{false: "IPv4", true: "IPv6"}[f.box.Six]
 	}
@@ -56,6 +56,15 @@ func (n *naming) packets(f *found) Packets {
 		p.Text += ", " + o
 	}
 	return p
+}
+
+// shorten bounds a list for programs. The last item says how many are left out.
+func shorten(items []string) []string {
+	const most = 1000
+	if len(items) <= most {
+		return items
+	}
+	return append(slices.Clip(items[:most]), fmt.Sprintf("and %d more", len(items)-most))
 }
 
 // shownItems is how many items of a list a text has.

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"slices"
 
-	"ringwall/rules/addrset"
-	"ringwall/rules/policy"
 	"ringwall/rules/space"
 )
 
@@ -83,9 +81,7 @@ func (d *differ) united(all []found, cause func(*found) int) []found {
 	for _, group := range members {
 		list := merge(group)
 		if !d.boxes && len(list) > mostBoxes(group[0].rules) {
-			if sum := d.sum(list); len(list) > 4 || !d.saysNothing(&sum) {
-				list = []found{sum}
-			}
+			list = d.sum(list)
 		}
 		out = append(out, list...)
 	}
@@ -103,7 +99,7 @@ func merge(group []found) []found {
 	for i, b := range united {
 		slices.Sort(from[i])
 		f := group[from[i][0]]
-		f.box, f.was, f.now = b, nil, nil
+		f.box, f.was, f.now, f.sum = b, nil, nil, 0
 		for _, n := range from[i] {
 			f.take(&group[n])
 		}
@@ -112,8 +108,9 @@ func merge(group []found) []found {
 	return join(out)
 }
 
-// take adds to what decides.
+// take adds to what decides, and to the boxes that are summed up.
 func (f *found) take(g *found) {
+	f.sum += g.sum
 	f.was, f.now = addDeciders(f.was, g.was), addDeciders(f.now, g.now)
 }
 
@@ -155,74 +152,6 @@ func alike(a, b *space.Box) bool {
 	return true
 }
 
-// sum is one box in the place of many. It may hold more packets than they; what is meant are those of them about which
-// what decided before, and what decides now, are among those named. All of these are treated differently, wherever they
-// are: so the sum is exact, however wide the box.
-func (d *differ) sum(list []found) found {
-	var families [2][]space.Box
-	f := list[0]
-	f.sum = 0
-	for _, g := range list {
-		f.take(&g)
-		f.sum++
-		for _, b := range []*space.Box{&g.box, g.other} {
-			if b == nil {
-				continue
-			}
-			if b.Six {
-				families[1] = append(families[1], *b)
-			} else {
-				families[0] = append(families[0], *b)
-			}
-		}
-	}
-	f.both = len(families[0]) > 0 && len(families[1]) > 0
-	switch {
-	case f.both:
-		all := space.Hull(slices.Concat(families[0], families[1]))
-		four, six := wide(space.Hull(families[0]), d.space, f.dir), wide(space.Hull(families[1]), d.space, f.dir)
-		for dim := space.Sport; dim <= space.DstIn; dim++ {
-			if !four.Set(dim).Equal(six.Set(dim)) {
-				four, six = four.With(dim, all.Set(dim)), six.With(dim, all.Set(dim))
-			}
-		}
-		v4, v6 := four.Set(space.Key), six.Set(space.Key)
-		icmp, icmp6 := protocol(policy.ProtoICMP), protocol(policy.ProtoICMPv6)
-		rest := v4.Union(v6).Minus(icmp).Minus(icmp6)
-		f.box = four.With(space.Key, rest.Union(v4.Intersect(icmp)).Union(v4.Intersect(icmp6)))
-		six = six.With(space.Key, rest.Union(v6.Intersect(icmp)).Union(v6.Intersect(icmp6)))
-		f.other = &six
-	case len(families[1]) > 0:
-		f.box = wide(space.Hull(families[1]), d.space, f.dir)
-	default:
-		f.box = wide(space.Hull(families[0]), d.space, f.dir)
-	}
-	return f
-}
-
-// saysNothing tells whether neither addresses nor protocols are left to tell what is meant.
-func (d *differ) saysNothing(f *found) bool {
-	whole := d.space.Whole(f.dir, f.box.Six)
-	return f.box.Set(space.Key).Equal(whole.Set(space.Key)) && f.box.Addrs(space.Src).Equal(whole.Addrs(space.Src)) &&
-		f.box.Addrs(space.Dst).Equal(whole.Addrs(space.Dst))
-}
-
-// protocol is the keys of a protocol.
-func protocol(proto uint8) space.Set {
-	return addrset.Between(policy.Key(proto, 0), policy.Key(proto, 1<<16-1))
-}
-
-// wide is a box without what only splits hairs where it holds more than is meant anyhow.
-func wide(b space.Box, sp *space.Space, dir policy.Dir) space.Box {
-	whole := sp.Whole(dir, b.Six)
-	for _, dim := range []space.Dim{space.SrcIn, space.DstIn, space.HopLimit, space.Spoofed, space.Socket} {
-		if set := b.Set(dim); dim < space.SrcIn || set.Contains(0) { // else a dynamic set must hold the address
-			b = b.With(dim, whole.Set(dim))
-		}
-	}
-	return b
-}
-
 // reportOpen names what is left undecided, in at most few boxes.
 func (d *differ) reportOpen(open []found) {
 	if len(open) == 0 {
@@ -230,7 +159,7 @@ func (d *differ) reportOpen(open []found) {
 	}
 	list := merge(open)
 	if len(list) > manyLines {
-		list = []found{d.sum(list)}
+		list = d.sum(list)
 	}
 	for _, f := range list {
 		d.out.Undecided = append(d.out.Undecided, d.naming.packets(&f))

@@ -148,6 +148,14 @@ func (b *Box) With(d Dim, s Set) Box {
 	return c
 }
 
+// WithAddrs is With along Src or Dst, with addresses of the box's family only.
+func (b *Box) WithAddrs(d Dim, s addrset.Addrs) Box {
+	c := *b
+	c.addrs[d] = s
+	c.limits |= 1 << d
+	return c
+}
+
 // LimitAddrs keeps the packets whose source or destination is in a set, false where none are left: the box is void
 // then.
 func (b *Box) LimitAddrs(d Dim, s addrset.Addrs) bool {

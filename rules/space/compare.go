@@ -64,18 +64,25 @@ var order = [...]Dim{State, Spoofed, Key, IIf, OIf, SrcIn, DstIn, Src, Dst, Spor
 const every = 1<<dims - 1
 
 // next is the dimension to split along, of those whose bits are open; none where no item is limited along any. An item
-// that is not limited goes into every part: where there are many items, the fewest of these make the least work.
+// that is not limited goes into every part: where there are many items, the fewest of these make the least work. A long
+// list of addresses is gone through first, and once.
 func next(open uint32, items []item) (Dim, bool) {
+	const much, long = 64, 1000
 	var limited uint32
 	var count [dims]int
 	for i := range items {
-		limits := items[i].box.limits & open
+		b := items[i].box
+		limits := b.limits & open
 		limited |= limits
+		for _, d := range [...]Dim{Src, Dst} {
+			if limits&(1<<d) != 0 && b.addrs[d].Len() > long {
+				return d, true
+			}
+		}
 		for ; limits != 0; limits &= limits - 1 {
 			count[bits.TrailingZeros32(limits)]++
 		}
 	}
-	const much = 64
 	best, found := Dim(0), false
 	for _, d := range order {
 		if limited&(1<<d) != 0 && (!found || len(items) > much && count[d] > count[best]) {

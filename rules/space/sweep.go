@@ -49,10 +49,10 @@ func domain[K addrset.Key[K]](w *walk, items []item, a axis[K], b *Box) (addrset
 	return s, !s.IsEmpty()
 }
 
-// edge is where an item begins or ends along an axis.
+// edge is where the items of a group begin or end along an axis.
 type edge[K any] struct {
 	at    K // the first number that is in, or no longer in
-	index int
+	group int
 }
 
 // splitBy is walk.split along an axis: it goes along all edges of the items' sets, and puts together the stretches on
@@ -62,16 +62,19 @@ func splitBy[K addrset.Key[K]](w *walk, a axis[K], open uint32, items []item, b 
 	if !ok {
 		return nil, true
 	}
-	edges, active, ok := edgesOf(w, a, items, within)
+	groups, sets := groupsOf(a, items)
+	edges, ok := edgesOf(w, sets, within)
 	if !ok {
 		return nil, false
 	}
-	s := stretches[K]{walk: w, items: items, open: open, seen: map[string]int{}, same: map[string]int{}}
-	inside := len(items) // the index that stands for within
+	s := stretches[K]{walk: w, groups: groups, open: open, seen: map[string]int{}, same: map[string]int{}}
+	active := make([]uint64, len(groups)/64+1)
+	active[0] = 1         // the first group is everywhere
+	inside := len(groups) // the index that stands for within
 	for i := 0; i < len(edges); {
 		at := edges[i].at
 		for ; i < len(edges) && edges[i].at == at; i++ {
-			active[edges[i].index/64] ^= 1 << (edges[i].index % 64)
+			active[edges[i].group/64] ^= 1 << (edges[i].group % 64)
 		}
 		if active[inside/64]&(1<<(inside%64)) == 0 {
 			continue
@@ -95,43 +98,66 @@ func splitBy[K addrset.Key[K]](w *walk, a axis[K], open uint32, items []item, b 
 	return parts, true
 }
 
-// edgesOf is the edges of the items' sets inside a domain, sorted, and as bits the items that are not limited along the
-// axis. The domain itself counts as one more item. It is false where the work runs out.
-func edgesOf[K addrset.Key[K]](w *walk, a axis[K], items []item, within addrset.Set[K]) (edges []edge[K], active []uint64, ok bool) {
-	active = make([]uint64, len(items)/64+1)
-	add := func(s addrset.Set[K], index int) {
+// groupsOf is the items with the same set along an axis, and those sets. The first group is the items that are not
+// limited; its set is of no use. Sets are the same if they share their memory, as those do that one name stands for.
+func groupsOf[K addrset.Key[K]](a axis[K], items []item) (groups [][]item, sets []addrset.Set[K]) {
+	type memory struct {
+		first *addrset.Range[K]
+		n     int
+	}
+	groups, sets = make([][]item, 1), make([]addrset.Set[K], 1)
+	known := map[memory]int{}
+	for _, it := range items {
+		if it.box.limits&(1<<a.dim()) == 0 {
+			groups[0] = append(groups[0], it)
+			continue
+		}
+		set := a.set(it.box)
+		key := memory{&set.Ranges()[0], set.Len()} // no set of a box is empty
+		i, ok := known[key]
+		if !ok {
+			i = len(groups)
+			known[key] = i
+			groups, sets = append(groups, nil), append(sets, set)
+		}
+		groups[i] = append(groups[i], it)
+	}
+	return groups, sets
+}
+
+// edgesOf is the edges of the groups' sets inside a domain, sorted. The domain itself counts as one more group. It is
+// false where the work runs out.
+func edgesOf[K addrset.Key[K]](w *walk, sets []addrset.Set[K], within addrset.Set[K]) ([]edge[K], bool) {
+	var edges []edge[K]
+	add := func(s addrset.Set[K], group int) {
 		for _, r := range s.Ranges() {
-			edges = append(edges, edge[K]{r.Lo, index})
+			edges = append(edges, edge[K]{r.Lo, group})
 			if r.Hi != r.Hi.Last() {
-				edges = append(edges, edge[K]{r.Hi.Next(), index})
+				edges = append(edges, edge[K]{r.Hi.Next(), group})
 			}
 		}
 	}
-	for i := range items {
-		if items[i].box.limits&(1<<a.dim()) == 0 {
-			active[i/64] |= 1 << (i % 64)
-			continue
-		}
+	for i, set := range sets[1:] {
 		before := len(edges)
-		add(a.set(items[i].box).Intersect(within), i)
+		add(set.Intersect(within), i+1)
 		if w.Left -= len(edges) - before; w.Left <= w.floor {
-			return nil, nil, false
+			return nil, false
 		}
 	}
-	add(within, len(items))
+	add(within, len(sets))
 	slices.SortFunc(edges, func(x, y edge[K]) int { return x.at.Compare(y.at) })
-	return edges, active, true
+	return edges, true
 }
 
 // stretches gathers the parts that splitBy makes.
 type stretches[K addrset.Key[K]] struct {
 	*walk
-	items []item
-	open  uint32 // dimensions
-	parts []stretch[K]
-	seen  map[string]int // parts by which items are active
-	same  map[string]int // parts by the items that are left of them
-	key   []byte
+	groups [][]item
+	open   uint32 // dimensions
+	parts  []stretch[K]
+	seen   map[string]int // parts by which groups are active
+	same   map[string]int // parts by the items that are left of them
+	key    []byte
 }
 
 type stretch[K addrset.Key[K]] struct {
@@ -139,7 +165,7 @@ type stretch[K addrset.Key[K]] struct {
 	items  []item
 }
 
-// add puts a range into the part of its items. It is false where the work runs out.
+// add puts a range into the part of the items of its groups. It is false where the work runs out.
 func (s *stretches[K]) add(r addrset.Range[K], active []uint64) bool {
 	s.key = s.key[:0]
 	for _, word := range active {
@@ -149,8 +175,8 @@ func (s *stretches[K]) add(r addrset.Range[K], active []uint64) bool {
 	if !ok {
 		raw := string(s.key)
 		var here []item
-		for n := lowest(active, 0); n != none && n < len(s.items); n = lowest(active, n+1) {
-			here = append(here, s.items[n])
+		for n := lowest(active, 0); n != none && n < len(s.groups); n = lowest(active, n+1) {
+			here = append(here, s.groups[n]...)
 		}
 		if s.Left -= 2 * len(here); s.Left <= s.floor {
 			return false
