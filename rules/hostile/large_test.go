@@ -33,7 +33,60 @@ func TestLarge(t *testing.T) {
 }
 
 // shapes is the worst that can be thought of.
-func shapes() []shape {
+func shapes() []shape { return append(dense(), large()...) }
+
+// dense is policies that have as many values as are taken, and are that large.
+func dense() []shape {
+	var all []shape
+	for _, u := range []struct{ name, head, unit, tail string }{
+		{"flow", "in: [", "a,", "]"},
+		{"list", "in:\n", "- a\n", ""},
+		{"nothing", "in:\n", "-\n", ""},
+		{"mappings", "in: [", "{},", "]"},
+		{"lists", "in: [", "[],", "]"},
+		{"lists of one", "in: [", "[a],", "]"},
+		{"pairs", "in: [", "a: ,", "]"},
+		{"mappings of one", "in:\n", "- a: b\n", ""},
+		{"mappings of two", "in:\n", "- a: b\n  c: d\n", ""},
+		{"keys alone", "in: {", "a,", "}"},
+		{"nested", "in: [", "[[[[[[[[[[[[a]]]]]]]]]]]],", "]"},
+		{"quoted", "in: [", "'',", "]"},
+		{"anchors", "in: [", "&a b,", "]"},
+		{"comments", "in:\n- a\n", "#\n", ""},
+		{"comments after values", "in:\n", "- a #\n", ""},
+		{"comments before values", "in:\n", "#\n- a\n", ""},
+		{"comments with blank lines", "in:\n", "#\n\n- a\n\n#\n\n", ""},
+		{"rules", "in:\n", "- {deny: gre}\n", ""},
+		{"rules in blocks", "in:\n", "- deny: gre\n", ""},
+		{"rules of anything", "in:\n", "- {deny: [any, gre], from: [any, 1::], to: not 1::}\n", ""},
+		{"rules that warn", "in:\n", "- {deny: gre, from: 1::1/9}\n", ""},
+		{"rules that are wrong", "in:\n", "- {deny: gr, from: x}\n", ""},
+		{"tests", "tests:\n", "- {in: gre, expect: deny}\n", ""},
+		{"tests of anything", "tests:\n", "- {in: [any, gre], from: [any, 1::], to: not 1::, expect: deny}\n", ""},
+		{"addresses", "block: [", "1::,", "]"},
+		{"addresses subtracted", "block: [", "not 1::,", "]"},
+		{"names", "block: [", "any,", "]"},
+		{"interfaces", "in: [{allow: ssh, iface: [", "a,", "]}]"},
+		{"users", "out: [{allow: ssh, user: [", "1,", "]}]"},
+		{"marks", "in: [{allow: ssh, mark: [", "1,", "]}]"},
+		{"services", "in: [{allow: [", "gre,", "]}]"},
+		{"ports", "in: [{allow: tcp, sport: [", "1,", "]}]"},
+		{"aliases", "x: &a b\nblock: [", "*a,", "]"},
+		{"aliases of rules", "in:\n- &a {deny: gre}\n", "- *a\n", ""},
+	} {
+		for _, padded := range []bool{false, true} {
+			name := "full of " + u.name
+			if padded {
+				name += ", padded"
+			}
+			all = append(all, shape{name, "?", func(d dir) { d.full(u.head, u.unit, u.tail, padded) }})
+		}
+	}
+	return all
+}
+
+// large is the rest.
+func large() []shape {
 	return []shape{
 		{"empty", "", func(d dir) { d.policy() }},
 		{"flow of short items", "?", func(d dir) { d.policy("in: [", fill(most, "a,"), "]\n") }},

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ringwall/rules/syntax"
 )
 
 // shape is a policy of many bytes that is made when it is needed.
@@ -64,3 +66,31 @@ const mega = 1 << 20
 const most = 16*mega - 1000
 
 func v4(i int) string { return fmt.Sprintf("%d.%d.%d.%d", 1+i>>24&127, i>>16&255, i>>8&255, i&255) }
+
+// full is a policy of as many units as are taken, with values that are as short as can be. Padded, it has a comment of
+// many bytes besides, and for that more units.
+func (d dir) full(head, unit, tail string, padded bool) {
+	taken := func(n int) bool {
+		_, found := syntax.Parse("f", []byte("version: 1\n"+head+strings.Repeat(unit, n)+tail))
+		for _, f := range found {
+			if f.Code == "too-large" {
+				return false
+			}
+		}
+		return true
+	}
+	few, many := 0, 1_000_000/len(unit)
+	for many-few > many/200 {
+		if n := (few + many) / 2; taken(n) {
+			few = n
+		} else {
+			many = n
+		}
+	}
+	if !padded {
+		d.policy(head, strings.Repeat(unit, few), tail)
+		return
+	}
+	each := float64(110_000+few*len(unit)/10) / float64(few) // values of a unit
+	d.policy(head, strings.Repeat(unit, int(590_000/each)), tail, "\n#", fill(most-len(head+tail)-int(590_000/each)*len(unit), "a"), "\n")
+}

@@ -18,7 +18,7 @@ func lastOf(p netip.Prefix) netip.Addr { return addrset.LastOf(p) }
 type addressList struct {
 	v4    []addrset.Range[addrset.U32]
 	v6    []addrset.Range[addrset.U128]
-	named []Addrs // what its names stand for
+	named []*Addrs // what its names stand for
 }
 
 // add takes a literal up.
@@ -32,7 +32,8 @@ func (a *addressList) add(b addrRange) {
 
 // sum is all addresses of the list, or some of them where that takes too much effort.
 func (a *addressList) sum(e *effort) Addrs {
-	sets := []addrset.Addrs{{V4: addrset.Of(a.v4...), V6: addrset.Of(a.v6...)}}
+	sets := make([]addrset.Addrs, 1, 1+len(a.named))
+	sets[0] = addrset.Addrs{V4: addrset.Of(a.v4...), V6: addrset.Of(a.v6...)}
 	var dynamic []Term
 	for _, n := range a.named {
 		for _, t := range n.Terms {
@@ -77,7 +78,7 @@ type element struct {
 func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 	var pos, neg addressList
 	if base != nil {
-		pos.named = append(pos.named, *base)
+		pos.named = append(pos.named, base)
 	}
 	positive, good := base != nil, true
 	for _, v := range vs {
@@ -92,13 +93,13 @@ func (l *loader) addresses(vs []value, base *Addrs) (out Addrs, ok bool) {
 			continue
 		}
 		if e.named != nil {
-			half.named = append(half.named, *e.named)
+			half.named = append(half.named, e.named)
 		} else {
 			half.add(e.addrs)
 		}
 	}
 	if len(vs) == 1 && base == nil && len(pos.named) == 1 {
-		return pos.named[0], good
+		return *pos.named[0], good
 	}
 	sum := pos.sum(&l.effort)
 	if !positive {

@@ -46,7 +46,7 @@ func TestLimits(t *testing.T) {
 		want  string
 	}{
 		"include": {chain, "files include each other at most 32 deep"},
-		"rules":   {texts{"x": "version: 1\nin:\n" + strings.Repeat("- {deny: any}"+strings.Repeat(" ", 50)+"\n", maxRules+5)}, "a policy has at most 100000 rules"},
+		"rules":   {texts{"x": "version: 1\nin:\n" + strings.Repeat("- deny: any"+strings.Repeat(" ", 50)+"\n", maxRules+5)}, "a policy has at most 100000 rules"},
 		"name":    {texts{"x": "version: 1\nsets: {" + strings.Repeat("n", 49) + ": 10.0.0.1}\n"}, "the name has 49 characters, at most 48 are allowed"},
 		"file":    {texts{"x": "version: 1\n#" + strings.Repeat("#", syntax.MaxBytes)}, `"x" is too large: a policy has at most 16 MB in all its files`},
 	}

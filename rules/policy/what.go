@@ -52,7 +52,7 @@ func (l *loader) what(n *syntax.Node) (w what, ok bool) {
 	ok = true
 	vs := l.values(n)
 	var sum whats
-	var items []string
+	items := make([]string, 0, len(vs))
 	for _, v := range vs {
 		if v.not {
 			l.errorf(v.at, "bad-not", "`not` has no place in what a rule judges").

@@ -15,8 +15,8 @@ type bracket struct {
 	keyed  bool // since it opened, or since the last comma, there was a colon
 }
 
-// values is the count so far.
-func (c *counter) values() int { return c.count + c.lexer.collections + c.lexer.comments }
+// values is the count so far. A list or mapping counts for two: more is made of it.
+func (c *counter) values() int { return c.count + 2*c.lexer.collections + c.lexer.comments }
 
 // next takes the next token up, false at the end.
 func (c *counter) next() bool {
@@ -42,14 +42,14 @@ func (c *counter) next() bool {
 	case tokReserved, tokQuoted, tokUnclosed, tokBlock, tokAlias, tokTag, tokAnchor, tokQuestion, tokMarker:
 		c.count++
 	case tokOpen:
-		c.count++
+		c.count += 2
 		if around != nil {
 			*around = bracket{braces: c.lexer.t.src[tok.start] == '{'}
 		}
 	case tokColon:
 		if around != nil {
 			if around.keyed = true; !around.braces {
-				c.count++ // a mapping of one pair
+				c.count += 2 // a mapping of one pair
 			}
 		}
 	case tokComma, tokClose:

@@ -20,19 +20,20 @@ const MaxBytes = 16 << 20
 
 // The other limits of a policy. None comes near them; they keep what is no policy from using up the machine. The library
 // takes some 400 bytes of memory for a value, and a policy that is large for good reasons has texts and addresses in
-// it, which are longer than the shortest values: so the more bytes, the more values.
+// it, which are longer than the shortest values: so the more bytes, the more values, up to what is read in time.
 const (
 	maxDepth      = 32 // lists and mappings within each other
 	maxDirectives = 8  // lines that begin with %
-	freeValues    = 120_000
+	freeValues    = 110_000
 	bytesPerValue = 10 // of those beyond
+	mostValues    = 600_000
 )
 
 // Room is how many bytes the next file may have.
 func (r *Reader) Room() int64 { return int64(MaxBytes - r.bytes) }
 
 // allowed is how many values the files so far may have.
-func (r *Reader) allowed() int { return freeValues + r.bytes/bytesPerValue }
+func (r *Reader) allowed() int { return min(freeValues+r.bytes/bytesPerValue, mostValues) }
 
 // Parse reads one file. The tree is nil where the text is no YAML; otherwise it holds what could be made out, which
 // means something only where the list has no errors. A file of comments alone is an empty mapping.
@@ -102,7 +103,7 @@ func (r *Reader) measure(t *text, diags *diag.List) {
 
 // tooMany reports that a policy has more values than it may.
 func (r *Reader) tooMany(at diag.Span, diags *diag.List) {
-	diags.Errorf(at, "too-large", "here the policy has more than %d values and comments (aliases count for what they stand for), the most that %d bytes may hold",
+	diags.Errorf(at, "too-large", "here the policy has more than %d values and comments, lists and mappings counted twice and aliases as what they stand for; that is the most for %d bytes",
 		r.allowed(), r.bytes).
 		WithHint("keep long lists of addresses in files of their own: `{file: PATH}`")
 }

@@ -90,7 +90,7 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 	}
 	switch n.Kind {
 	case yaml.SequenceNode:
-		p.Kind, p.At = List, b.t.span(start, start)
+		p.Kind, p.At, p.size = List, b.t.span(start, start), 2
 		p.Items = make([]*Node, 0, len(n.Content))
 		for i, c := range n.Content {
 			n.Content[i] = nil // the library's tree takes more memory than this one
@@ -99,7 +99,7 @@ func (b *builder) node(n *yaml.Node, owner *Node, depth int) part {
 			p.add(item)
 		}
 	case yaml.MappingNode:
-		p.Kind, p.At = Map, b.t.span(start, start)
+		p.Kind, p.At, p.size = Map, b.t.span(start, start), 2
 		b.pairs(&p, n, depth)
 	default:
 		if n.Value == "" && n.Style&^yaml.TaggedStyle == 0 {
