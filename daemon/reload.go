@@ -16,10 +16,10 @@ import (
 const retryAfter = 5 * time.Second
 
 // load reads the policy's files, and has them watched as they are now. Lints refuse nothing, and wait until the policy
-// is enforced.
+// is enforced; the proof of the compiled form is brief.
 func (d *daemon) load() *enforce.Candidate {
 	opt := d.enf.LoadOptions()
-	opt.NoLints = true
+	opt.NoLints, opt.Brief = true, true
 	c := enforce.Load(source.OS{}, d.cfg.Policy, opt)
 	d.watch.Update(c.Paths())
 	return c

@@ -21,6 +21,7 @@ type Candidate struct {
 	Digest string         // of the bundle: the same for two candidates that were read from the same contents
 
 	proof *proof // what Prove made of it
+	brief bool   // prove it on a sample
 
 	host func() *check.Host
 }
@@ -32,6 +33,9 @@ type LoadOptions struct {
 	Strict bool
 	// NoLints leaves lints out, but not tests.
 	NoLints bool
+	// Brief has the compiled form proved on a sample, so that a file that was saved is enforced at once. A dry run of the
+	// same file proves it at every corner.
+	Brief bool
 	// Host is what lints are told of the host; nil, and a nil answer, leave out those that need it.
 	Host func() *check.Host
 	// Trusted leaves lints and tests out: for a policy that passed them before.
@@ -54,7 +58,7 @@ func (e *Enforcer) trusted() LoadOptions {
 // Load reads a policy, lints it and proves its tests. What is wrong with it is in the candidate's Diags.
 func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	rec := source.NewRecorder(fsys)
-	c := &Candidate{Entry: entry, host: opt.Host}
+	c := &Candidate{Entry: entry, host: opt.Host, brief: opt.Brief}
 	c.Policy, c.Diags = policy.Load(rec, entry, opt.Options)
 	c.Bundle = rec.Bundle()
 	c.Digest = c.Bundle.Digest()
