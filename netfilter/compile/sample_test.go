@@ -117,20 +117,6 @@ func (s *sampler) static(a addrset.Addrs) {
 	}
 }
 
-// fill is contents for the policy's dynamic sets.
-func (s *sampler) fill() map[string]addrset.Addrs {
-	given := make(map[string]addrset.Addrs)
-	for _, name := range dynamicSets(s.p) {
-		for f := range s.addrs {
-			for range 3 {
-				addr := oneOfList(s.rng, s.addrs[f])
-				given[name] = given[name].Union(addrset.OfRange(addr, addr))
-			}
-		}
-	}
-	return given
-}
-
 // sampledEnds is the first and last number of every range of a set, and their neighbours outside.
 func sampledEnds[K addrset.Key[K]](s addrset.Set[K]) []K {
 	var out []K
