@@ -103,9 +103,9 @@ func large() []shape {
 		{"pairs in a list, 500 KB", "?", func(d dir) { d.policy("in: [", fill(500_000, "a: ,"), "]\n") }},
 		{"short rules in flow", "?", func(d dir) { d.policy("in:\n", fill(most, "- {allow: ssh, from: private}\n")) }},
 		{"short rules in flow, 500 KB", "", func(d dir) { d.policy("in:\n", fill(500_000, "- {allow: ssh, from: private}\n")) }},
-		{"short rules in flow, 1 MB", "", func(d dir) { d.policy("in:\n", fill(mega, "- {allow: ssh, from: private}\n")) }},
+		{"short rules in flow, 1 MB", "?", func(d dir) { d.policy("in:\n", fill(mega, "- {allow: ssh, from: private}\n")) }},
 		{"short rules in flow, 2 MB", "?", func(d dir) { d.policy("in:\n", fill(2*mega, "- {allow: ssh, from: private}\n")) }},
-		{"shortest rules, 200 KB", "", func(d dir) { d.policy("in:\n", fill(200_000, "- deny: 1\n")) }},
+		{"shortest rules, 200 KB", "", func(d dir) { d.policy("in:\n", fill(200_000, "- deny: gre\n")) }},
 		{"shortest rules, 1 MB", "?", func(d dir) { d.policy("in:\n", fill(mega, "- deny: gre\n")) }},
 		{"rules of many keys, 1 MB", "", func(d dir) {
 			d.policy("in:\n", fill(mega, "- allow: [ssh, tcp/80-90]\n  from: [10.0.0.0/8, 2001:db8::/32]\n  iface: eth0\n  limit: 5/minute\n"))
@@ -136,7 +136,7 @@ func large() []shape {
 		{"thirty deep, 500 KB", "?", func(d dir) {
 			d.policy("in:\n", fill(500_000, "- "+fill(29, "[")+"a"+fill(29, "]")+"\n"))
 		}},
-		{"comments", "", func(d dir) { d.policy(fill(most, "#\n")) }},
+		{"comments", "too-large", func(d dir) { d.policy(fill(most, "#\n")) }},
 		{"comments after values", "?", func(d dir) { d.policy("in:\n", fill(most, "- a #\n")) }},
 		{"comments after values, 500 KB", "?", func(d dir) { d.policy("in:\n", fill(500_000, "- a #\n")) }},
 		{"comments before values, 500 KB", "?", func(d dir) { d.policy("in:\n", fill(500_000, "#a\n- a\n#\n\n#\n")) }},
@@ -172,8 +172,8 @@ func large() []shape {
 		{"a syntax error after many lines", "?", func(d dir) {
 			d.policy(fill(most, "#\n"), "- @\n- a: [\n")
 		}},
-		{"documents", "second-document", func(d dir) { d.policy(fill(most, "---\n")) }},
-		{"documents, 500 KB", "second-document", func(d dir) { d.policy(fill(500_000, "---\na: b\n")) }},
+		{"documents", "too-large", func(d dir) { d.policy(fill(most, "---\n")) }},
+		{"documents, 100 KB", "second-document", func(d dir) { d.policy(fill(100_000, "---\na: b\n")) }},
 		{"ends of documents", "?", func(d dir) { d.policy(fill(most, "...\n")) }},
 		{"directives", "?", func(d dir) { d.write("p.yaml", fill(most, "%YAML 1.2\n"), "---\nversion: 1\n") }},
 		{"tag directives", "?", func(d dir) {

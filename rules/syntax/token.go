@@ -39,16 +39,16 @@ const (
 
 // lexer splits a text into tokens. It takes whatever comes: what is no YAML becomes tokens too.
 type lexer struct {
-	t       *text
-	i       int // offset of what comes next
-	line    int
-	open    []int // offsets of the brackets that are open
-	columns []int // of block collections that are open, as bytes from their line's beginning, increasing
-	parent  int   // column of the last key or dash, -1 at the top: what is indented more belongs to it
-	head    int   // column of what stands first on this line, dashes left out
-	first   bool  // nothing but dashes has come on this line
-	plain   bool  // the last token is plain and ended with its line: a line that belongs to it goes on with it
-	last    token
+	t      *text
+	i      int // offset of what comes next
+	line   int
+	open   []int // offsets of the brackets that are open
+	levels []level
+	parent int  // column of the last key or dash, -1 at the top: what is indented more belongs to it
+	head   int  // column of what stands first on this line, dashes left out
+	first  bool // nothing but dashes has come on this line
+	plain  bool // the last token is plain and ended with its line: a line that belongs to it goes on with it
+	last   token
 
 	collections int // block collections that have begun
 	comments    int
@@ -72,7 +72,7 @@ func (l *lexer) next() token {
 			l.indent(column)
 		}
 	}
-	tok.blocks = len(l.columns)
+	tok.blocks = len(l.levels)
 	if continued := l.plain && (len(l.open) > 0 || l.first && column > l.parent); continued && !l.punctuation() {
 		tok.continued = true
 		l.scanPlain(&tok)
@@ -118,15 +118,42 @@ func (l *lexer) toLineEnd() {
 	}
 }
 
-// indent notes which block collections a line's first token ends and begins.
-func (l *lexer) indent(column int) {
-	for len(l.columns) > 0 && l.columns[len(l.columns)-1] > column {
-		l.columns = l.columns[:len(l.columns)-1]
+// level is an indentation with what stands in it.
+type level struct {
+	column int // bytes from the line's beginning; increasing from level to level
+	list   bool
+	keys   bool
+}
+
+// indent ends the levels that are indented more than a column, and returns the level of that column.
+func (l *lexer) indent(column int) *level {
+	for len(l.levels) > 0 && l.levels[len(l.levels)-1].column > column {
+		l.levels = l.levels[:len(l.levels)-1]
 	}
-	if len(l.columns) == 0 || l.columns[len(l.columns)-1] < column {
-		l.columns = append(l.columns, column)
+	if len(l.levels) == 0 || l.levels[len(l.levels)-1].column < column {
+		l.levels = append(l.levels, level{column: column})
+	}
+	return &l.levels[len(l.levels)-1]
+}
+
+// item notes an item of a block list.
+func (l *lexer) item(column int) {
+	l.parent = column
+	if at := l.indent(column); !at.list {
+		at.list = true
 		l.collections++
 	}
+}
+
+// key notes a key of a block mapping.
+func (l *lexer) key(column int) {
+	l.parent = column
+	at := l.indent(column)
+	if !at.keys {
+		at.keys = true
+		l.collections++
+	}
+	at.list = false // of the key before, where it stands in the same column
 }
 
 // punctuation tells whether what comes ends a plain text that goes on over lines.
@@ -167,30 +194,28 @@ func (l *lexer) scan(tok *token, column int) {
 	if l.marker() {
 		tok.kind = tokMarker
 		l.i += 3
-		l.open, l.columns, l.parent = nil, nil, -1
+		l.open, l.levels, l.parent = nil, nil, -1
 		return
 	}
 	switch {
 	case b == '-' && !flow && l.separated(l.i+1):
 		tok.kind = tokDash
-		l.parent = column
-		l.indent(column)
+		l.item(column)
 		l.i++
 	case b == '?' && (flow || l.separated(l.i+1)):
 		tok.kind = tokQuestion
 		if !flow {
-			l.parent = column
-			l.indent(column)
+			l.key(column)
 		}
 		l.i++
 	case b == ':' && (flow || l.separated(l.i+1)):
 		tok.kind = tokColon
 		if !flow {
-			l.parent = l.head
+			at := l.head
 			if (l.last.kind == tokPlain || l.last.kind == tokQuoted) && l.last.line == l.line {
-				l.parent = l.last.start - l.t.lines[l.line-1]
+				at = l.last.start - l.t.lines[l.line-1]
 			}
-			l.indent(l.parent)
+			l.key(at)
 		}
 		l.i++
 	case b == '[' || b == '{':
