@@ -180,6 +180,27 @@ func TestDiffAgreesWithDecide(t *testing.T) {
 	}
 }
 
+// TestAbsorb: what lies in something else goes into it with all that decides, wherever it stands in the list.
+func TestAbsorb(t *testing.T) {
+	sp, err := space.NewFree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := sp.Whole(policy.In, false)
+	narrow := func(hi int) space.Box { return whole.With(space.Sport, addrset.Between(0, addrset.U32(hi))) }
+	one := func(b space.Box, by string) found {
+		return found{box: b, sum: 1, was: []Decider{{By: by}}, now: []Decider{{By: "new"}}}
+	}
+	boxes := []found{one(narrow(5), "a"), one(narrow(9), "b"), one(narrow(7), "c"), one(narrow(9), "d"), one(narrow(1), "e")}
+	for range 5 {
+		boxes = append(boxes[1:], boxes[0])
+		got := absorb(slices.Clone(boxes))
+		if len(got) != 1 || got[0].sum != 5 || len(got[0].was) != 5 || len(got[0].now) != 1 {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
 // mutated is a policy with one edit.
 func mutated(t *rapid.T, p *policy.Policy) *policy.Policy {
 	q, other := *p, policytest.Policy(t, 3)

@@ -54,16 +54,21 @@ func absorb(list []found) []found {
 	if len(list) > readable {
 		return list
 	}
-	var out []found
-next:
+	gone := make([]bool, len(list))
 	for i := range list {
 		for j := range list {
-			if i != j && list[j].covers(&list[i]) && (j < i || !list[i].covers(&list[j])) {
+			if i != j && !gone[j] && list[j].covers(&list[i]) && (j < i || !list[i].covers(&list[j])) {
 				list[j].take(&list[i])
-				continue next
+				gone[i] = true
+				break
 			}
 		}
-		out = append(out, list[i])
+	}
+	var out []found
+	for i, f := range list {
+		if !gone[i] {
+			out = append(out, f)
+		}
 	}
 	return out
 }
