@@ -53,10 +53,10 @@ type outcome struct {
 
 // finding is a diagnostic as far as it is looked at.
 type finding struct {
-	Code    string
-	Error   bool
-	Placed  bool
-	Message string
+	Code      string
+	Error     bool
+	Misplaced string // what is wrong with its place
+	Message   string
 }
 
 // limit is the memory that the load may have taken.
@@ -102,8 +102,9 @@ func load(entry string) *outcome {
 	for _, c := range rec.Bundle().Files {
 		o.Read += len(c.Data)
 	}
+	where := places{entry: entry, from: rec.Bundle(), files: map[string][]int{}}
 	for _, d := range diags {
-		o.Findings = append(o.Findings, finding{d.Code, d.Severity == diag.Error, d.At.File != "", d.String()})
+		o.Findings = append(o.Findings, finding{d.Code, d.Severity == diag.Error, where.misplaced(d), d.String()})
 	}
 	return o
 }
@@ -158,7 +159,7 @@ func measured(t *testing.T, entry string) *outcome {
 	return o
 }
 
-// bounds fails the test where a load took too much, was accepted in part, or said something without a place or with
+// check fails the test where a load took too much, was accepted in part, or said something without a place or with
 // characters that a terminal acts on.
 func (o *outcome) check(t *testing.T) {
 	t.Helper()
@@ -173,8 +174,8 @@ func (o *outcome) check(t *testing.T) {
 		if f.Error {
 			errors++
 		}
-		if !f.Placed {
-			t.Errorf("without a place: %s", f.Message)
+		if f.Misplaced != "" {
+			t.Errorf("%s: %s", f.Misplaced, f.Message)
 		}
 	}
 	if o.Accepted != (errors == 0) {

@@ -19,7 +19,7 @@ type shape struct {
 
 // dir is where the files of a shape lie; p.yaml is the entry.
 type dir struct {
-	t    *testing.T
+	t    testing.TB
 	path string
 }
 

@@ -44,6 +44,8 @@ func checkCharacters(t *text, diags *diag.List) {
 		case r == '\u0085' || r == '\u2028' || r == '\u2029':
 			diags.Errorf(t.span(at, i), "control-character", "the character %U: some programs end a line here, and others don't", r).
 				WithHint("take it out")
+		case at == 0 && r == '\ufeff':
+			diags.Errorf(t.span(at, i), "control-character", "a second byte order mark").WithHint("take both out")
 		case unicode.IsControl(r):
 			diags.Errorf(t.span(at, i), "control-character", "the control character %U", r).WithHint("take it out")
 		case unicode.Is(unicode.Bidi_Control, r) && r != '\u200e' && r != '\u200f' && r != '\u061c':
