@@ -6,12 +6,13 @@ package workload
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strings"
 
+	"ringwall/rules/addrset"
 	"ringwall/rules/diag"
 	"ringwall/rules/policy"
-	"ringwall/rules/source"
 )
 
 // Shape names a kind of policy.
@@ -72,27 +73,44 @@ const entry = "workload.yaml"
 // RuleID is the id of the rule at an index of Rules.
 func RuleID(i int) string { return fmt.Sprintf("r%d", i+1) }
 
-// YAML is the policy as a file.
+// firstRule is the line of the first rule.
+const firstRule = 3
+
+// YAML is the policy as a file, one rule a line.
 func (w *Workload) YAML() string {
 	var b strings.Builder
 	b.WriteString("version: 1\nin:\n")
 	for i, r := range w.Rules {
 		fmt.Fprintf(&b, "  - {%s: %s", r.verdict(), r.what())
-		if r.From.Bits() > 0 {
-			fmt.Fprintf(&b, ", from: %q", text(r.From))
-		}
-		if r.To.Bits() > 0 {
-			fmt.Fprintf(&b, ", to: %q", text(r.To))
-		}
-		if r.From.Bits() == 0 && r.To.Bits() == 0 && r.Proto != policy.ProtoICMP && r.Proto != policy.ProtoICMPv6 {
-			fmt.Fprintf(&b, ", from: %q", r.From) // it is of one family
-		}
-		if !r.Sport.IsAny() {
-			fmt.Fprintf(&b, ", sport: %s", r.Sport)
+		for _, key := range r.keys() {
+			fmt.Fprintf(&b, ", %s: %q", key[0], key[1])
 		}
 		fmt.Fprintf(&b, ", id: %s}\n", RuleID(i))
 	}
 	return b.String()
+}
+
+// String is the rule on one line, as pages print it.
+func (r *Rule) String() string {
+	s := r.verdict().String() + " " + r.what()
+	for _, key := range r.keys() {
+		s += " " + key[0] + " " + key[1]
+	}
+	return s
+}
+
+// keys is what a rule has beside its verdict, with the values.
+func (r *Rule) keys() (out [][2]string) {
+	if r.From.Bits() > 0 || r.To.Bits() == 0 {
+		out = append(out, [2]string{"from", text(r.From)}) // if only to be of one family
+	}
+	if r.To.Bits() > 0 || r.From.Bits() == 0 {
+		out = append(out, [2]string{"to", text(r.To)})
+	}
+	if !r.Sport.IsAny() {
+		out = append(out, [2]string{"sport", r.Sport.String()})
+	}
+	return out
 }
 
 func (r *Rule) verdict() policy.Verdict {
@@ -118,20 +136,49 @@ func text(p netip.Prefix) string {
 	return p.String()
 }
 
-// Policy is what Load makes of YAML. It panics where that is refused, which is a mistake of this package's.
+// Policy is the policy as Load makes it of YAML, though not read from there: a file of 100,000 rules may be more than Load reads.
 func (w *Workload) Policy() *policy.Policy {
-	p, found := policy.Load(source.Memory{entry: w.YAML()}, entry, policy.Options{})
-	if found.HasErrors() {
-		var first diag.Diagnostic
-		for _, d := range found {
-			if d.Severity == diag.Error {
-				first = d
-				break
-			}
-		}
-		panic(fmt.Sprintf("workload %s: %s: %s", w.Shape, first.At.Short(), first.Message))
+	p := &policy.Policy{Entry: entry, Defaults: [3]policy.Verdict{policy.Deny, policy.Allow, policy.Deny}, Base: policy.DefaultBase()}
+	for i := range w.Rules {
+		r := &w.Rules[i]
+		pos := diag.Pos{File: entry, Line: firstRule + i, Col: 6}
+		p.Lists[policy.In] = append(p.Lists[policy.In], &policy.Rule{ID: RuleID(i), Named: true, Text: r.String(), Match: r.match(),
+			At: diag.Span{Pos: pos}, Action: policy.Action{Verdict: r.verdict()}})
 	}
 	return p
+}
+
+func (r *Rule) match() policy.Match {
+	m := policy.Match{What: policy.AnyWhat(), From: addrs(r.From, r.To), To: addrs(r.To, r.From), Sport: addrset.All[addrset.U16]()}
+	if !r.Sport.IsAny() {
+		m.Sport = addrset.Between(addrset.U16(r.Sport.Lo), addrset.U16(r.Sport.Hi))
+	}
+	if r.Proto == 0 {
+		return m
+	}
+	ports := r.Dport
+	if ports.IsAny() {
+		ports.Hi = math.MaxUint16
+	}
+	keys := addrset.Between(policy.Key(r.Proto, ports.Lo), policy.Key(r.Proto, ports.Hi))
+	switch r.Proto {
+	case policy.ProtoICMP: // `icmp` is of both families
+		m.What = policy.What{V4: keys, V6: addrset.Between(policy.Key(policy.ProtoICMPv6, 0), policy.Key(policy.ProtoICMPv6, math.MaxUint16))}
+	case policy.ProtoICMPv6:
+		m.What = policy.What{V6: keys}
+	default:
+		m.What = policy.What{V4: keys, V6: keys}
+	}
+	return m
+}
+
+// addrs is the addresses on one side of a rule, by the prefixes there and on the other side. One that is all addresses of a
+// family is not written where the other side tells the family.
+func addrs(p, other netip.Prefix) policy.Addrs {
+	if p.Bits() == 0 && other.Bits() > 0 {
+		return policy.AnyAddrs()
+	}
+	return policy.Addrs{Terms: []policy.Term{{Static: addrset.OfPrefix(p)}}}
 }
 
 // Decide is the index of the first rule that matches a packet, or -1.
