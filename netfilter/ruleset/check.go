@@ -20,13 +20,20 @@ const (
 // go in circles or too deep. What it finds is a mistake of whoever made the rule set, never of a policy.
 func (r *Ruleset) Check() error {
 	c := checker{
-		chains: make(map[string]*Chain), sets: make(map[string]*Set),
-		counters: make(map[string]bool), limits: make(map[string]bool), depths: make(map[string]int),
+		chains: make(map[string]*Chain), sets: make(map[string]*Set), maps: make(map[string]*Map),
+		counters: make(map[string]bool), limits: make(map[string]bool), depths: make(map[string]int), mapDepths: make(map[string]int),
+		protocols: make(map[string]In),
 	}
 	for _, s := range r.Sets {
 		c.unique("set", s.Name, c.sets[s.Name] != nil)
 		c.sets[s.Name] = s
 		c.set(s)
+	}
+	for _, m := range r.Maps {
+		// The kernel has one space of names for both.
+		c.unique("map", m.Name, c.maps[m.Name] != nil || c.sets[m.Name] != nil)
+		c.maps[m.Name] = m
+		c.checkMap(m)
 	}
 	for _, o := range r.Counters {
 		c.unique("counter", o.Name, c.counters[o.Name])
@@ -40,6 +47,12 @@ func (r *Ruleset) Check() error {
 	for _, ch := range r.Chains {
 		c.unique("chain", ch.Name, c.chains[ch.Name] != nil)
 		c.chains[ch.Name] = ch
+	}
+	for _, m := range r.Maps {
+		c.at = "map " + m.Name
+		for _, e := range m.Elems {
+			c.verdict(e.Verdict)
+		}
 	}
 	for _, ch := range r.Chains {
 		for i, rule := range ch.Rules {
@@ -60,13 +73,16 @@ func (r *Ruleset) Check() error {
 
 // checker is a check under way.
 type checker struct {
-	at       string
-	errs     []error
-	chains   map[string]*Chain
-	sets     map[string]*Set
-	counters map[string]bool
-	limits   map[string]bool
-	depths   map[string]int // of chains; -1 while being found
+	at        string
+	errs      []error
+	chains    map[string]*Chain
+	sets      map[string]*Set
+	maps      map[string]*Map
+	counters  map[string]bool
+	limits    map[string]bool
+	depths    map[string]int // of chains; -1 while being found
+	mapDepths map[string]int
+	protocols map[string]In // of maps with a protocol in their keys, those of the elements
 }
 
 func (c *checker) failf(format string, args ...any) {
@@ -151,6 +167,8 @@ func (c *checker) rule(r *Rule) {
 				c.verdict(el.Verdict)
 			}
 			c.intervals(e.Field, elems)
+		case VMapRef:
+			c.vmapRef(e, before)
 		case Count:
 			if !c.counters[e.Counter] {
 				c.failf("there is no counter %q", e.Counter)
@@ -305,23 +323,28 @@ func (c *checker) depth(name string) int {
 	}
 	c.depths[name] = -1
 	deepest := 0
-	visit := func(v Verdict) {
-		if v.Kind == Jump || v.Kind == Goto {
-			deepest = max(deepest, c.depth(v.Chain))
-		}
-	}
 	for _, r := range c.chains[name].Rules {
 		for _, e := range r.Exprs {
 			switch e := e.(type) {
 			case Verdict:
-				visit(e)
+				deepest = max(deepest, c.depthOf(e))
 			case VMap:
 				for _, el := range e.Elems {
-					visit(el.Verdict)
+					deepest = max(deepest, c.depthOf(el.Verdict))
 				}
+			case VMapRef:
+				deepest = max(deepest, c.mapDepth(e.Map))
 			}
 		}
 	}
 	c.depths[name] = deepest + 1
 	return deepest + 1
+}
+
+// depthOf is the number of chains on the longest way that a verdict begins.
+func (c *checker) depthOf(v Verdict) int {
+	if v.Kind != Jump && v.Kind != Goto {
+		return 0
+	}
+	return c.depth(v.Chain)
 }

@@ -33,6 +33,7 @@ func every() []Expr {
 		ConnLimit{20},
 		Meter{Field: Saddr4, Set: "meter4", Rate: &over},
 		VMap{Field: Dport, Elems: []VMapElem{{Interval{[]byte{0, 22}, []byte{0, 22}}, Verdict{Kind: Goto, Chain: "there"}}}},
+		VMapRef{Map: "services", Keys: []Key{{Field: Saddr4, Mask: []byte{255, 255, 0, 0}}, {Field: L4Proto}, {Field: Dport}}},
 		Reject{TCPReset},
 		Verdict{Kind: Accept},
 	}
@@ -40,6 +41,8 @@ func every() []Expr {
 
 // expr is an expression that meets the need.
 func (n need) expr() Expr { return Cmp{Field: n.field, Value: n.field.Value(n.values[0])} }
+
+func mapElem(v Verdict, key ...byte) MapElem { return MapElem{Interval{key, key}, v} }
 
 // around is a rule set with one chain at the input hook.
 func around(rules ...*Rule) *Ruleset {
@@ -49,6 +52,17 @@ func around(rules ...*Rule) *Ruleset {
 		Sets: []*Set{
 			{Name: "net4", Interval: true, Dynamic: true, Timed: true},
 			{Name: "meter4", Dynamic: true, Packets: true, Timed: true, Timeout: 60, Size: 100},
+		},
+		Maps: []*Map{
+			{Name: "services", Keys: []Field{Saddr4, L4Proto, Dport}, Elems: []MapElem{
+				mapElem(Verdict{Kind: Goto, Chain: "there"}, 10, 1, 0, 0, 6, 0, 22),
+				mapElem(Verdict{Kind: Accept}, 10, 1, 0, 0, 17, 0, 53),
+			}},
+			{Name: "ports", Keys: []Field{Dport}, Interval: true, Elems: []MapElem{
+				{Interval{[]byte{0, 0}, []byte{0, 21}}, Verdict{Kind: Drop}},
+				{Interval{[]byte{0, 22}, []byte{0, 22}}, Verdict{Kind: Jump, Chain: "there"}},
+				{Interval{[]byte{0, 80}, []byte{255, 255}}, Verdict{Kind: Return}},
+			}},
 		},
 		Chains: []*Chain{
 			{Name: "input", Hook: &Hook{Point: Input}, Rules: rules},
@@ -122,7 +136,7 @@ func TestEveryExprIsRun(t *testing.T) {
 		switch e.(type) {
 		case Verdict, Reject:
 			ends = true
-		case VMap:
+		case VMap, VMapRef:
 		case Label:
 			exprs = []Expr{SetLabel{7}, e}
 		}
@@ -135,10 +149,10 @@ func TestEveryExprIsRun(t *testing.T) {
 		}
 		got := m.Walk(Bits{}, Stage{Hook: Input, Pkt: &pkt})
 		want := policy.Allow // the policy of the chain
-		if _, is := e.(Reject); is {
+		switch e.(type) {
+		case Reject:
 			want = policy.Reject
-		}
-		if _, is := e.(VMap); is {
+		case VMap, VMapRef: // the chain that they go to drops
 			want = policy.Deny
 		}
 		if got.Verdict != want {
@@ -163,6 +177,9 @@ func TestEveryFieldIsHandled(t *testing.T) {
 			t.Errorf("%s and %s print alike", f, other)
 		}
 		texts[i.nft] = f
+		if noType := f == Time || f == HopLimit; (i.typ == "") != noType {
+			t.Errorf("%s has the type %q", f, i.typ)
+		}
 		value := f.Value(0)
 		if f.IsName() {
 			value = []byte("eth0")

@@ -89,6 +89,7 @@ var (
 // fieldInfo is an entry of the table of fields.
 type fieldInfo struct {
 	nft   string // nft's spelling
+	typ   string // nft's name of the type, by which a map is declared; empty where it has none
 	size  int    // bytes
 	host  bool   // the kernel loads it in the host's byte order
 	form  form
@@ -98,42 +99,42 @@ type fieldInfo struct {
 
 // table is the table of fields.
 var table = [...]fieldInfo{
-	NFProto: {nft: "meta nfproto", size: 1, form: word, words: []wordOf{{IPv4, "ipv4"}, {IPv6, "ipv6"}}},
-	L4Proto: {nft: "meta l4proto", size: 1, form: decimal},
+	NFProto: {nft: "meta nfproto", typ: "nf_proto", size: 1, form: word, words: []wordOf{{IPv4, "ipv4"}, {IPv6, "ipv6"}}},
+	L4Proto: {nft: "meta l4proto", typ: "inet_proto", size: 1, form: decimal},
 
-	IIfName:  {nft: "iifname", size: 16, form: name},
-	OIfName:  {nft: "oifname", size: 16, form: name},
-	MetaMark: {nft: "meta mark", size: 4, host: true, form: hex},
-	SkUID:    {nft: "meta skuid", size: 4, host: true, form: decimal},
-	SkGID:    {nft: "meta skgid", size: 4, host: true, form: decimal},
+	IIfName:  {nft: "iifname", typ: "ifname", size: 16, form: name},
+	OIfName:  {nft: "oifname", typ: "ifname", size: 16, form: name},
+	MetaMark: {nft: "meta mark", typ: "mark", size: 4, host: true, form: hex},
+	SkUID:    {nft: "meta skuid", typ: "uid", size: 4, host: true, form: decimal},
+	SkGID:    {nft: "meta skgid", typ: "gid", size: 4, host: true, form: decimal},
 	Time:     {nft: "meta time", size: 8, host: true, form: seconds},
 
-	Saddr4:   {nft: "ip saddr", size: 4, form: address, needs: []need{needIPv4}},
-	Daddr4:   {nft: "ip daddr", size: 4, form: address, needs: []need{needIPv4}},
-	Saddr6:   {nft: "ip6 saddr", size: 16, form: address, needs: []need{needIPv6}},
-	Daddr6:   {nft: "ip6 daddr", size: 16, form: address, needs: []need{needIPv6}},
+	Saddr4:   {nft: "ip saddr", typ: "ipv4_addr", size: 4, form: address, needs: []need{needIPv4}},
+	Daddr4:   {nft: "ip daddr", typ: "ipv4_addr", size: 4, form: address, needs: []need{needIPv4}},
+	Saddr6:   {nft: "ip6 saddr", typ: "ipv6_addr", size: 16, form: address, needs: []need{needIPv6}},
+	Daddr6:   {nft: "ip6 daddr", typ: "ipv6_addr", size: 16, form: address, needs: []need{needIPv6}},
 	HopLimit: {nft: "ip6 hoplimit", size: 1, form: decimal, needs: []need{needIPv6}},
 
-	Sport:     {nft: "th sport", size: 2, form: decimal, needs: []need{needPorts}},
-	Dport:     {nft: "th dport", size: 2, form: decimal, needs: []need{needPorts}},
-	ICMPType:  {nft: "icmp type", size: 1, form: decimal, needs: []need{needIPv4, needICMP}},
-	ICMPCode:  {nft: "icmp code", size: 1, form: decimal, needs: []need{needIPv4, needICMP}},
-	ICMP6Type: {nft: "icmpv6 type", size: 1, form: decimal, needs: []need{needIPv6, needICMP6}},
-	ICMP6Code: {nft: "icmpv6 code", size: 1, form: decimal, needs: []need{needIPv6, needICMP6}},
+	Sport:     {nft: "th sport", typ: "inet_service", size: 2, form: decimal, needs: []need{needPorts}},
+	Dport:     {nft: "th dport", typ: "inet_service", size: 2, form: decimal, needs: []need{needPorts}},
+	ICMPType:  {nft: "icmp type", typ: "icmp_type", size: 1, form: decimal, needs: []need{needIPv4, needICMP}},
+	ICMPCode:  {nft: "icmp code", typ: "icmp_code", size: 1, form: decimal, needs: []need{needIPv4, needICMP}},
+	ICMP6Type: {nft: "icmpv6 type", typ: "icmpv6_type", size: 1, form: decimal, needs: []need{needIPv6, needICMP6}},
+	ICMP6Code: {nft: "icmpv6 code", typ: "icmpv6_code", size: 1, form: decimal, needs: []need{needIPv6, needICMP6}},
 
-	EtherSaddr: {nft: "ether saddr", size: 6, form: ether, needs: []need{needEther}},
-	IIfType:    {nft: "meta iiftype", size: 2, host: true, form: word, words: []wordOf{{IfEther, "ether"}}},
+	EtherSaddr: {nft: "ether saddr", typ: "ether_addr", size: 6, form: ether, needs: []need{needEther}},
+	IIfType:    {nft: "meta iiftype", typ: "iface_type", size: 2, host: true, form: word, words: []wordOf{{IfEther, "ether"}}},
 
-	CtState: {nft: "ct state", size: 4, host: true, form: bits, words: []wordOf{{StateInvalid, "invalid"},
+	CtState: {nft: "ct state", typ: "ct_state", size: 4, host: true, form: bits, words: []wordOf{{StateInvalid, "invalid"},
 		{StateEstablished, "established"}, {StateRelated, "related"}, {StateNew, "new"}, {StateUntracked, "untracked"}}},
-	CtStatus: {nft: "ct status", size: 4, host: true, form: bits, words: []wordOf{{1, "expected"}, {2, "seen-reply"},
+	CtStatus: {nft: "ct status", typ: "ct_status", size: 4, host: true, form: bits, words: []wordOf{{1, "expected"}, {2, "seen-reply"},
 		{4, "assured"}, {8, "confirmed"}, {StatusSNAT, "snat"}, {StatusDNAT, "dnat"}, {0x200, "dying"}}},
-	CtDirection: {nft: "ct direction", size: 1, form: word, words: []wordOf{{Original, "original"}, {Reply, "reply"}}},
+	CtDirection: {nft: "ct direction", typ: "ct_dir", size: 1, form: word, words: []wordOf{{Original, "original"}, {Reply, "reply"}}},
 
-	FibDaddrType: {nft: "fib daddr type", size: 4, host: true, form: word, words: []wordOf{{TypeUnicast, "unicast"},
+	FibDaddrType: {nft: "fib daddr type", typ: "fib_addrtype", size: 4, host: true, form: word, words: []wordOf{{TypeUnicast, "unicast"},
 		{TypeLocal, "local"}, {TypeBroadcast, "broadcast"}, {TypeAnycast, "anycast"}, {TypeMulticast, "multicast"},
 		{6, "blackhole"}, {7, "unreachable"}, {8, "prohibit"}}},
-	FibSaddrOIf: {nft: "fib saddr . iif oif", size: 4, host: true, form: decimal},
+	FibSaddrOIf: {nft: "fib saddr . iif oif", typ: "iface_index", size: 4, host: true, form: decimal},
 }
 
 // info is the field's entry; false for a field that has none.

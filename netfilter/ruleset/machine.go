@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sort"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -17,6 +18,7 @@ type Machine struct {
 	hooks    [Postrouting + 1][]*Chain // base chains by priority
 	chains   map[string]*Chain
 	sets     map[string]*Set
+	maps     map[string]lookup
 	limits   map[string]Rate
 	contents map[string]addrset.Addrs
 	indexes  map[*Chain]*index // of long chains; nil where every rule is tried
@@ -30,7 +32,8 @@ func NewMachine(r *Ruleset, contents map[string]addrset.Addrs) (*Machine, error)
 		return nil, err
 	}
 	m := &Machine{
-		chains: make(map[string]*Chain), sets: make(map[string]*Set), limits: make(map[string]Rate), contents: contents,
+		chains: make(map[string]*Chain), sets: make(map[string]*Set), maps: make(map[string]lookup), limits: make(map[string]Rate),
+		contents: contents,
 	}
 	for _, c := range r.Chains {
 		m.chains[c.Name] = c
@@ -43,6 +46,9 @@ func NewMachine(r *Ruleset, contents map[string]addrset.Addrs) (*Machine, error)
 	}
 	for _, s := range r.Sets {
 		m.sets[s.Name] = s
+	}
+	for _, v := range r.Maps {
+		m.maps[v.Name] = newLookup(v)
 	}
 	for _, l := range r.Limits {
 		m.limits[l.Name] = l.Rate
@@ -207,7 +213,7 @@ func (w *walk) base(c *Chain) policy.Verdict {
 		case rejects:
 			return policy.Reject
 		case returns:
-			at = frame{chain: &Chain{}}
+			at = frame{chain: at.chain, next: len(at.chain.Rules)}
 		case jumps:
 			stack = append(stack, at)
 			fallthrough
@@ -258,6 +264,8 @@ func (w *walk) expr(e Expr) (how ending, to string, ok bool) {
 			}
 		}
 		return goesOn, "", false
+	case VMapRef:
+		return w.vmapRef(e)
 	case Count:
 		w.out.Counters = append(w.out.Counters, e.Counter)
 		return goesOn, "", true
@@ -346,10 +354,10 @@ func (i Interval) holds(v []byte) bool {
 	return bytes.Compare(i.Lo, v) <= 0 && bytes.Compare(v, i.Hi) <= 0
 }
 
-// find tells whether a sorted list of intervals holds a value.
+// find tells whether a sorted list of intervals holds a value. It allocates nothing.
 func find(elems []Interval, v []byte) bool {
-	i, found := slices.BinarySearchFunc(elems, v, func(e Interval, v []byte) int { return bytes.Compare(e.Hi, v) })
-	return found || i < len(elems) && elems[i].holds(v)
+	i := sort.Search(len(elems), func(i int) bool { return bytes.Compare(elems[i].Hi, v) >= 0 })
+	return i < len(elems) && elems[i].holds(v)
 }
 
 // String is the outcome on one line: the verdict and the path.

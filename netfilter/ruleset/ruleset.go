@@ -12,6 +12,7 @@ const TableName = "ringwall"
 // Ruleset is the content of the table. Order matters for Chains only in print; for rules in a chain always.
 type Ruleset struct {
 	Sets     []*Set
+	Maps     []*Map
 	Counters []Counter
 	Limits   []LimitObject
 	Chains   []*Chain

@@ -27,6 +27,9 @@ func (r *Ruleset) WriteNFT(w io.Writer) error {
 	for _, s := range r.Sets {
 		p.set(s)
 	}
+	for _, m := range r.Maps {
+		p.verdictMap(m)
+	}
 	for _, c := range r.Chains {
 		p.chain(c)
 	}
@@ -161,6 +164,8 @@ func (p *printer) expr(e Expr) string {
 			elems[i] = p.interval(e.Field, el.Interval) + " : " + verdictText(el.Verdict)
 		}
 		return e.Field.String() + " vmap { " + strings.Join(elems, ", ") + " }"
+	case VMapRef:
+		return p.vmapRef(e)
 	case Count:
 		return "counter name " + p.quoted(e.Counter)
 	case LimitRef:
