@@ -22,7 +22,7 @@ type (
 
 func (o addMap) encode(b *batch, _ handles) { b.addMap(o.m) }
 
-// encode empties the map first: kernels before 6.5 count what its elements refer to as used until the map is gone, and would not
+// encode empties the map first: kernels before 6.4 count what its elements refer to as used until the map is gone, and would not
 // have the chains deleted in the same transaction.
 func (o delMap) encode(b *batch, _ handles) {
 	b.flushSet(o.name)
