@@ -44,6 +44,43 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
+// BenchmarkMap makes a map of 100,000 keys of an address, a protocol and a port.
+func BenchmarkMap(b *testing.B) {
+	nstest.Enter(b)
+	want := large(100_000)
+	for b.Loop() {
+		c := dial(b, Options{})
+		if err := c.DeleteTable(ctx); err != nil {
+			b.Fatal(err)
+		}
+		apply(b, c, want)
+		c.Close()
+	}
+}
+
+// BenchmarkMapEdit changes one of its elements.
+func BenchmarkMapEdit(b *testing.B) {
+	nstest.Enter(b)
+	c := dial(b, Options{})
+	first := large(100_000)
+	second := edited(first, func(m *ruleset.Map) { m.Elems[50_000].Verdict = ruleset.Verdict{Kind: ruleset.Return} })
+	apply(b, c, first)
+	for b.Loop() {
+		apply(b, c, second)
+		apply(b, c, first)
+	}
+}
+
+// BenchmarkMapObserve reads it back.
+func BenchmarkMapObserve(b *testing.B) {
+	nstest.Enter(b)
+	c := dial(b, Options{})
+	apply(b, c, large(100_000))
+	for b.Loop() {
+		observe(b, c)
+	}
+}
+
 // BenchmarkSet makes a set of 100,000 prefixes.
 func BenchmarkSet(b *testing.B) {
 	nstest.Enter(b)

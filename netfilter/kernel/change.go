@@ -37,6 +37,8 @@ type Counts struct {
 	ChainsAdded, ChainsRemoved     int
 	Policies                       int // base chains that get another policy
 	RulesAdded, RulesRemoved       int
+	MapsAdded, MapsRemoved         int
+	EntriesAdded, EntriesRemoved   int // of maps
 	SetsAdded, SetsRemoved         int
 	ElemsAdded, ElemsRemoved       int // ranges of addresses
 	CountersAdded, CountersRemoved int
@@ -80,6 +82,8 @@ func (c *Change) String() string {
 	}
 	pair(n.ChainsAdded, n.ChainsRemoved, "chain")
 	pair(n.RulesAdded, n.RulesRemoved, "rule")
+	pair(n.MapsAdded, n.MapsRemoved, "map")
+	pair(n.EntriesAdded, n.EntriesRemoved, "entry")
 	pair(n.SetsAdded, n.SetsRemoved, "set")
 	pair(n.ElemsAdded, n.ElemsRemoved, "range")
 	pair(n.CountersAdded, n.CountersRemoved, "counter")

@@ -17,6 +17,7 @@ import (
 type decoder struct {
 	loads map[string]ruleset.Field // by the signature of the loading expression
 	sets  map[string]*anonymous    // by name
+	maps  map[string]*ruleset.Map  // those with a name of their own
 }
 
 // anonymous is what a set without a name of its own holds.
@@ -26,7 +27,7 @@ type anonymous struct {
 }
 
 func newDecoder() (*decoder, error) {
-	d := &decoder{loads: make(map[string]ruleset.Field), sets: make(map[string]*anonymous)}
+	d := &decoder{loads: make(map[string]ruleset.Field), sets: make(map[string]*anonymous), maps: make(map[string]*ruleset.Map)}
 	for _, f := range ruleset.Fields() {
 		k, ok := fieldOf(f)
 		if !ok {
@@ -134,6 +135,11 @@ func (d *decoder) rule(list []byte) ([]ruleset.Expr, error) {
 
 // step decodes what the next expressions say, and returns how many those are.
 func (r *ruleDecoder) step() (int, error) {
+	if !r.loaded {
+		if n, err := r.vmapRef(); n > 0 || err != nil {
+			return n, err
+		}
+	}
 	x := r.in[0]
 	if f, ok := r.loads[x.signature()]; ok && !r.loaded {
 		r.field, r.loaded, r.mask, r.swapped = f, true, nil, false

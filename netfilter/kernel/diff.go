@@ -22,13 +22,15 @@ func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 	d := differ{Change: c, unread: unread, redefined: make(map[objectID]bool)}
 	d.index(have, want)
 
-	// What refers goes before what it refers to, so all removals come before all additions: a name that stays with another
-	// meaning is free by then.
+	// Rules refer to maps, those to chains, and rules to the rest. What refers goes before what it refers to, so all removals come
+	// before all additions: a name that stays with another meaning is free by then.
 	d.removeRules(have)
+	d.removeMaps(have)
 	d.removeChains(have)
 	d.removeObjects(have)
 	d.addObjects(want)
 	d.addChains(want)
+	d.addMaps(want)
 	d.addRules(want)
 	return c
 }
@@ -40,12 +42,14 @@ type differ struct {
 
 	haveChains, wantChains     map[string]*ruleset.Chain
 	haveSets, wantSets         map[string]*ruleset.Set
+	haveMaps, wantMaps         map[string]*ruleset.Map
 	haveCounters, wantCounters map[string]ruleset.Counter
 	haveLimits, wantLimits     map[string]ruleset.LimitObject
 
 	// redefined are the names that stay, but must be removed and added; rules that refer to them too.
 	redefined map[objectID]bool
 	edits     map[string]*chainEdit
+	mapEdits  map[string]mapEdit
 }
 
 func byName[T any](list []T, name func(T) string) map[string]T {
@@ -80,6 +84,7 @@ func (d *differ) index(have, want *ruleset.Ruleset) {
 			d.redefined[objectID{kindLimit, name}] = true
 		}
 	}
+	d.indexMaps(have, want)
 	d.edits = make(map[string]*chainEdit, len(want.Chains))
 	for name, w := range d.wantChains {
 		h := d.haveChains[name]

@@ -163,6 +163,13 @@ func randomTable(rng *rand.Rand) *ruleset.Ruleset {
 		r.Chains = append(r.Chains, c)
 	}
 	in := &ruleset.Chain{Name: "input", Hook: &ruleset.Hook{Point: ruleset.Input, Drop: maybe(2)}}
+	for i := range 3 {
+		if !maybe(3) {
+			m, rule := randomMap(rng, fmt.Sprintf("map%d", i), targets)
+			r.Maps = append(r.Maps, m)
+			in.Rules = append(in.Rules, rule)
+		}
+	}
 	for range rng.IntN(25) {
 		rule := &ruleset.Rule{Exprs: []ruleset.Expr{ruleset.Cmp{Field: ruleset.NFProto, Value: []byte{2}}}}
 		if len(sets) > 0 && maybe(2) {
@@ -180,6 +187,34 @@ func randomTable(rng *rand.Rand) *ruleset.Ruleset {
 	}
 	r.Chains = append(r.Chains, in)
 	return r
+}
+
+// randomMap is a map that leads to some of the chains, and a rule that looks in it.
+func randomMap(rng *rand.Rand, name string, targets []string) (*ruleset.Map, *ruleset.Rule) {
+	m := &ruleset.Map{Name: name, Keys: []ruleset.Field{ruleset.L4Proto, ruleset.MetaMark}, Size: 64 * rng.Uint32N(2)}
+	if rng.IntN(2) == 0 {
+		m.Keys, m.Interval = m.Keys[:1], rng.IntN(2) == 0
+	}
+	for p := 0; p < 256; p += 1 + rng.IntN(20) {
+		v := ruleset.Verdict{Kind: ruleset.VerdictKind(rng.IntN(3))}
+		if len(targets) > 0 {
+			v = ruleset.Verdict{Kind: ruleset.Jump, Chain: targets[rng.IntN(len(targets))]}
+		}
+		e := between(v, []byte{byte(p)}, []byte{byte(p)})
+		switch {
+		case len(m.Keys) > 1:
+			e = key(v, []byte{byte(p)}, ruleset.MetaMark.Value(rng.Uint64N(3)))
+		case m.Interval:
+			p = min(p+rng.IntN(3), 255)
+			e.Hi = []byte{byte(p)}
+		}
+		m.Elems = append(m.Elems, e)
+	}
+	ref := ruleset.VMapRef{Map: name}
+	for _, f := range m.Keys {
+		ref.Keys = append(ref.Keys, ruleset.Key{Field: f})
+	}
+	return m, &ruleset.Rule{Exprs: []ruleset.Expr{ref}}
 }
 
 // TestLargeSetIsNotRead has a set of more elements than are read back: it is written anew, once.

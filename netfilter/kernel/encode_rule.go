@@ -91,6 +91,8 @@ func (e *ruleEncoder) expr(x ruleset.Expr) {
 		}
 	case ruleset.VMap:
 		e.vmap(x)
+	case ruleset.VMapRef:
+		e.vmapRef(x)
 	case ruleset.Count:
 		e.emit(&expr.Objref{Type: unix.NFT_OBJECT_COUNTER, Name: x.Counter})
 	case ruleset.LimitRef:
@@ -153,7 +155,7 @@ func (e *ruleEncoder) mask(f field, mask []byte) {
 		e.failf("a mask of %d bytes for a field of %d", len(mask), f.size)
 	}
 	e.emit(&expr.Bitwise{
-		SourceRegister: register, DestRegister: register, Len: uint32(f.size),
+		SourceRegister: f.register, DestRegister: f.register, Len: uint32(f.size),
 		Mask: f.kernel(mask, false), Xor: make([]byte, f.size),
 	})
 }

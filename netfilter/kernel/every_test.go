@@ -64,6 +64,8 @@ func every() *ruleset.Ruleset {
 		{Exprs: []ruleset.Expr{ruleset.Count{Counter: "in.ssh"}}, Comment: "ssh policy.yaml:12"},
 		rule(),
 	}}
+	var mapRules []*ruleset.Rule
+	r.Maps, mapRules = everyMap()
 	var fieldRules []*ruleset.Rule
 	for _, f := range ruleset.Fields() {
 		fieldRules = append(fieldRules, usesOf(f)...)
@@ -71,6 +73,7 @@ func every() *ruleset.Ruleset {
 	r.Chains = []*ruleset.Chain{
 		target,
 		{Name: "fields", Rules: fieldRules},
+		{Name: "maps", Rules: mapRules},
 		{Name: "rest", Rules: restRules()},
 	}
 	for p := ruleset.Prerouting; p <= ruleset.Postrouting; p++ {

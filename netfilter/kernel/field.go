@@ -16,9 +16,11 @@ type field struct {
 	host bool   // loaded in the host's byte order
 	typ  uint32 // nft's number of the data type, by which it prints sets
 	load expr.Any
+
+	register uint32 // that load loads to
 }
 
-// register is the one that everything is loaded to and looked up from.
+// register is the one that everything is loaded to and looked up from, but for what follows the first field of a map's key.
 const register = unix.NFT_REG_1
 
 // nft's numbers of data types.
@@ -51,7 +53,10 @@ const (
 const metaTime expr.MetaKey = 30
 
 // fieldOf is how the kernel knows a field. ok is false for a field that is not known here.
-func fieldOf(f ruleset.Field) (_ field, ok bool) {
+func fieldOf(f ruleset.Field) (_ field, ok bool) { return fieldTo(f, register) }
+
+// fieldTo is fieldOf, loaded to a register.
+func fieldTo(f ruleset.Field, register uint32) (_ field, ok bool) {
 	var typ uint32
 	var load expr.Any
 	meta := func(key expr.MetaKey) expr.Any { return &expr.Meta{Key: key, Register: register} }
@@ -118,7 +123,7 @@ func fieldOf(f ruleset.Field) (_ field, ok bool) {
 	case ruleset.FibSaddrOIf:
 		typ, load = typeIfIndex, &expr.Fib{Register: register, ResultOIF: true, FlagSADDR: true, FlagIIF: true}
 	}
-	return field{size: f.Size(), host: f.HostEndian(), typ: typ, load: load}, load != nil
+	return field{size: f.Size(), host: f.HostEndian(), typ: typ, load: load, register: register}, load != nil
 }
 
 // alike is the first field that the kernel loads in the same way: which of the ICMP fields is meant, only the protocol tells.

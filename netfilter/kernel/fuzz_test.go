@@ -26,13 +26,21 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	d.sets[anonymousSet] = &anonymous{elems: []setElement{{lo: []byte{1}}, {lo: []byte{2, 0}}}}
+	for _, m := range every().Maps {
+		d.maps[m.Name] = m
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		exprs, err := d.rule(b)
 		if err == nil && len(exprs) > 0 && ruleKey(&ruleset.Rule{Exprs: exprs}) == "" {
 			t.Errorf("decoded to what has no key: %v", exprs)
 		}
 		parseElement(b)
-		parseSet(b)
+		if m, ours := parseSet(b).verdictMap(); ours {
+			elems, err := mapElems(m, pair([]setElement{parseElement(b)}, m.Interval))
+			if err == nil && len(elems) > 0 && len(elems[0].Lo) != m.KeySize() {
+				t.Errorf("a key of %d bytes in a map of %v", len(elems[0].Lo), m.Keys)
+			}
+		}
 		parseObject(b)
 		for range attrs(b) {
 		}

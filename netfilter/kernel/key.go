@@ -96,6 +96,14 @@ func (k *keyWriter) expr(e ruleset.Expr) {
 			k.tag(byte(el.Verdict.Kind))
 			k.str(el.Verdict.Chain)
 		}
+	case ruleset.VMapRef:
+		k.tag('k')
+		k.str(e.Map)
+		k.num(uint64(len(e.Keys)))
+		for _, key := range e.Keys {
+			k.tag(byte(alike(key.Field)))
+			k.mask(key.Mask)
+		}
 	case ruleset.Count:
 		k.tag('#')
 		k.str(e.Counter)
@@ -188,6 +196,8 @@ func references(r *ruleset.Rule, each func(kind objectKind, name string)) {
 			for _, el := range e.Elems {
 				verdict(el.Verdict)
 			}
+		case ruleset.VMapRef:
+			each(kindMap, e.Map)
 		}
 	}
 }
@@ -198,6 +208,7 @@ type objectKind uint8
 const (
 	kindChain objectKind = iota
 	kindSet
+	kindMap
 	kindCounter
 	kindLimit
 )

@@ -187,7 +187,7 @@ func (r *reader) chains(ctx context.Context) error {
 // setHeader is a set without its elements, as the kernel sends it.
 type setHeader struct {
 	table, name      string
-	flags, typ       uint32
+	flags, typ, data uint32 // data: the type of what a map's keys lead to
 	desc, udata      []byte
 	timeout          uint64 // milliseconds
 	count            uint64 // of elements, where the kernel tells
@@ -213,6 +213,8 @@ func parseSet(b []byte) setHeader {
 			h.flags = uint32(a.num())
 		case unix.NFTA_SET_KEY_TYPE:
 			h.typ = uint32(a.num())
+		case unix.NFTA_SET_DATA_TYPE:
+			h.data = uint32(a.num())
 		case unix.NFTA_SET_DESC:
 			h.desc = append([]byte(nil), a.data...)
 		case unix.NFTA_SET_USERDATA:
@@ -288,9 +290,12 @@ func (r *reader) set(ctx context.Context, h setHeader) error {
 		r.decoder.sets[h.name] = &anonymous{interval: interval, elems: pair(elems, interval)}
 		return nil
 	}
+	if h.flags&unix.NFT_SET_MAP != 0 {
+		return r.verdictMap(ctx, h)
+	}
 	s, ours := h.model()
 	if !ours {
-		r.foreign("set or map %s", h.name)
+		r.foreign("set %s", h.name)
 		return nil
 	}
 	r.Ruleset.Sets = append(r.Ruleset.Sets, s)

@@ -23,6 +23,7 @@ import (
 // asRulesets compares what stands in a table; sets, counters and limits in any order.
 var asRulesets = cmp.Options{
 	cmpopts.SortSlices(func(a, b *ruleset.Set) bool { return a.Name < b.Name }),
+	cmpopts.SortSlices(func(a, b *ruleset.Map) bool { return a.Name < b.Name }),
 	cmpopts.SortSlices(func(a, b ruleset.Counter) bool { return a.Name < b.Name }),
 	cmpopts.SortSlices(func(a, b ruleset.LimitObject) bool { return a.Name < b.Name }),
 	cmpopts.SortSlices(func(a, b *ruleset.Chain) bool { return a.Name < b.Name }),

@@ -1,0 +1,121 @@
+package kernel
+
+import (
+	"bytes"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"ringwall/netfilter/ruleset"
+)
+
+type (
+	addMap struct{ m *ruleset.Map }
+	delMap struct{ name string }
+	// editMap adds elements to a map or takes them out of it.
+	editMap struct {
+		m     *ruleset.Map
+		del   bool
+		elems []ruleset.MapElem
+	}
+)
+
+func (o addMap) encode(b *batch, _ handles) { b.addMap(o.m) }
+
+// encode empties the map first: kernels before 6.4 count what its elements refer to as used until the map is gone, and would not
+// have the chains deleted in the same transaction.
+func (o delMap) encode(b *batch, _ handles) {
+	b.flushSet(o.name)
+	b.named(subject{"delete map", o.name}, unix.NFT_MSG_DELSET, 0, unix.NFTA_SET_TABLE, unix.NFTA_SET_NAME, o.name)
+}
+
+func (o editMap) encode(b *batch, _ handles) { b.mapElements(o.m, o.del, o.elems) }
+
+func (o addMap) String() string { return "add map " + o.m.Name }
+func (o delMap) String() string { return "delete map " + o.name }
+
+func (o editMap) String() string {
+	verb := "add"
+	if o.del {
+		verb = "delete"
+	}
+	return fmt.Sprintf("%s %s of map %s", verb, plural(len(o.elems), "entry"), o.m.Name)
+}
+
+func (o addMap) count(c *Counts) { c.MapsAdded++ }
+func (o delMap) count(c *Counts) { c.MapsRemoved++ }
+
+func (o editMap) count(c *Counts) {
+	if o.del {
+		c.EntriesRemoved += len(o.elems)
+	} else {
+		c.EntriesAdded += len(o.elems)
+	}
+}
+
+// sameMap tells whether a map can stay: what it is declared as, not what it holds.
+func sameMap(a, b *ruleset.Map) bool {
+	return keyType(a.Keys) == keyType(b.Keys) && a.Interval == b.Interval && a.Size == b.Size
+}
+
+// mapEdit is how the elements of a map become others.
+type mapEdit struct{ removed, added []ruleset.MapElem }
+
+// mapEdit compares two sorted lists of elements. One whose verdict leads to a chain that is made anew goes and comes back.
+func (d *differ) mapEdit(have, want []ruleset.MapElem) (e mapEdit) {
+	for len(have) > 0 && len(want) > 0 {
+		h, w := have[0], want[0]
+		c := bytes.Compare(h.Lo, w.Lo)
+		if c == 0 && bytes.Equal(h.Hi, w.Hi) && h.Verdict == w.Verdict && !d.redefined[objectID{kindChain, h.Verdict.Chain}] {
+			have, want = have[1:], want[1:]
+			continue
+		}
+		if c <= 0 {
+			e.removed, have = append(e.removed, h), have[1:]
+		}
+		if c >= 0 {
+			e.added, want = append(e.added, w), want[1:]
+		}
+	}
+	return mapEdit{append(e.removed, have...), append(e.added, want...)}
+}
+
+// indexMaps compares the maps. The chains have been compared.
+func (d *differ) indexMaps(have, want *ruleset.Ruleset) {
+	name := func(m *ruleset.Map) string { return m.Name }
+	d.haveMaps, d.wantMaps = byName(have.Maps, name), byName(want.Maps, name)
+	d.mapEdits = make(map[string]mapEdit, len(want.Maps))
+	for name, w := range d.wantMaps {
+		h := d.haveMaps[name]
+		switch {
+		case h == nil:
+			h = new(ruleset.Map)
+		case !sameMap(h, w):
+			d.redefined[objectID{kindMap, name}] = true
+			h = new(ruleset.Map)
+		}
+		d.mapEdits[name] = d.mapEdit(h.Elems, w.Elems)
+	}
+}
+
+// removeMaps deletes maps and elements: before the chains that they refer to, after the rules that refer to them.
+func (d *differ) removeMaps(have *ruleset.Ruleset) {
+	for _, h := range have.Maps {
+		if gone(d, kindMap, h.Name, d.wantMaps) {
+			d.add(delMap{h.Name})
+		} else if e := d.mapEdits[h.Name]; len(e.removed) > 0 {
+			d.add(editMap{d.wantMaps[h.Name], true, e.removed})
+		}
+	}
+}
+
+func (d *differ) addMaps(want *ruleset.Ruleset) {
+	for _, w := range want.Maps {
+		if fresh(d, kindMap, w.Name, d.haveMaps) {
+			d.add(addMap{w})
+		}
+		if e := d.mapEdits[w.Name]; len(e.added) > 0 {
+			d.add(editMap{w, false, e.added})
+		}
+	}
+}
