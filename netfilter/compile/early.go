@@ -2,6 +2,7 @@ package compile
 
 import (
 	"net/netip"
+	"slices"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -115,23 +116,51 @@ func (w *witness) base(dir policy.Dir) error {
 // unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold,
 // where there are such.
 func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
-	held := w.block
+	block := []addrset.Addrs{w.block}
+	all := block
 	for _, s := range w.early[policy.ByFailsafe] {
-		held = held.Union(s.from)
+		all = append(all, s.from)
 	}
 	for _, kind := range []string{"0.0.0.0/0", "::/0", "fe80::/10"} {
 		p := netip.MustParsePrefix(kind)
-		for _, held := range []addrset.Addrs{held, w.block} {
-			free := addrset.OfPrefix(p).Minus(held)
-			if six && !free.V6.IsEmpty() && p.Addr().Is6() {
-				out = append(out, within(w.rng, free.V6, w.rng.plain6).Addr())
-				break
-			}
-			if !six && !free.V4.IsEmpty() && p.Addr().Is4() {
-				out = append(out, within(w.rng, free.V4, w.rng.plain4).Addr())
+		if p.Addr().Is6() != six {
+			continue
+		}
+		for _, held := range [][]addrset.Addrs{all, block} {
+			if addr, ok := w.free(p, held); ok {
+				out = append(out, addr)
 				break
 			}
 		}
 	}
 	return append(out, list...)
+}
+
+// free is an address of a prefix that none of some sets holds. They may be large: mostly one that is drawn is free, and only where
+// it hardly ever is are they taken away from the prefix.
+func (w *witness) free(p netip.Prefix, held []addrset.Addrs) (addr netip.Addr, ok bool) {
+	const tries = 32
+	for range tries {
+		if p.Addr().Is4() {
+			addr = w.rng.plain4().Addr()
+		} else {
+			k, random := addrset.V6(p.Addr()), addrset.U128{Hi: w.rng.Uint64(), Lo: w.rng.Uint64()}
+			host := random.Mask(p.Bits())
+			addr = addrset.U128{Hi: k.Hi | random.Hi ^ host.Hi, Lo: k.Lo | random.Lo ^ host.Lo}.Addr()
+		}
+		if !slices.ContainsFunc(held, func(a addrset.Addrs) bool { return a.Contains(addr) }) {
+			return addr, true
+		}
+	}
+	free := addrset.OfPrefix(p)
+	for _, a := range held {
+		free = free.Minus(a)
+	}
+	switch {
+	case !free.V4.IsEmpty():
+		return end(w.rng, free.V4).Addr(), true
+	case !free.V6.IsEmpty():
+		return end(w.rng, free.V6).Addr(), true
+	}
+	return addr, false
 }

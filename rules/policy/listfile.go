@@ -90,7 +90,7 @@ func (f *listFile) parse(data []byte) {
 		}
 		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
-	f.sum = addrset.Addrs{V4: addrset.Of(f.v4...), V6: addrset.Of(f.v6...)}
+	f.sum = addrset.Addrs{V4: addrset.Take(f.v4), V6: addrset.Take(f.v6)}
 	f.v4, f.v6 = nil, nil
 }
 
