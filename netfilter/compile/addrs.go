@@ -89,7 +89,8 @@ type part struct {
 // addParts makes the sets that hold a large set of addresses together.
 func addParts[K addrset.Address[K]](c *compiler, name string, s addrset.Set[K]) (parts []part) {
 	var k K
-	for length, set := range slices.Backward(split(newLayout(s), s)) {
+	counts := lengths(s)
+	for length, set := range slices.Backward(split(chooseLayout(counts, s.Len()), s, counts)) {
 		if set.IsEmpty() {
 			continue
 		}

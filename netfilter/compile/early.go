@@ -54,59 +54,61 @@ func cornersBefore() [2]familyCorners {
 	}
 }
 
-// base has packets judged at the corners of what stands before the rules, whatever the policy.
-func (w *witness) base(dir policy.Dir) error {
+// base has packets of a family judged at the corners of what stands before the rules, whatever the policy.
+func (w *witness) base(dir policy.Dir, six bool) error {
 	var failed error
 	w.thorough = true
-	for six, f := range cornersBefore() {
-		f.sources = w.unblocked(six == 1, f.sources)
-		f.targets = w.unblocked(six == 1, f.targets)
-		for _, state := range states {
-			ask := func(change func(*policy.Packet)) {
-				pkt := policy.Packet{
-					Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(len(f.targets))], HopLimit: 64,
-					IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
-				}
-				change(&pkt)
-				if failed == nil && possible(&pkt) {
-					_, failed = w.hold(&pkt)
-				}
+	f := cornersBefore()[0]
+	if six {
+		f = cornersBefore()[1]
+	}
+	f.sources = w.unblocked(six, f.sources)
+	f.targets = w.unblocked(six, f.targets)
+	for _, state := range states {
+		ask := func(change func(*policy.Packet)) {
+			pkt := policy.Packet{
+				Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(len(f.targets))], HopLimit: 64,
+				IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
 			}
-			icmp := func(proto, typ uint8, change func(*policy.Packet)) {
-				ask(func(pkt *policy.Packet) {
-					setKey(pkt, policy.Key(proto, uint16(typ)<<8|uint16(w.rng.IntN(3))))
-					change(pkt)
-				})
+			change(&pkt)
+			if failed == nil && possible(&pkt) {
+				_, failed = w.hold(&pkt)
 			}
-			for _, t := range f.types {
-				for _, typ := range t.types {
-					for _, spoofed := range []bool{false, true} {
-						for _, hops := range []uint8{254, 255} {
-							icmp(t.proto, typ, func(pkt *policy.Packet) { pkt.HopLimit, pkt.Spoofed = hops, spoofed })
-						}
-					}
-				}
-			}
-			for _, src := range f.sources {
-				for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
-					icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
-				}
-				for _, sport := range f.ports {
-					for _, dport := range f.ports {
-						ask(func(pkt *policy.Packet) {
-							pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
-						})
-					}
-				}
-			}
-			ask(func(pkt *policy.Packet) { pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, f.ports[1], f.ports[2] })
-			for _, name := range []string{policy.Loopback, "l", "lo0", "", "ol"} {
+		}
+		icmp := func(proto, typ uint8, change func(*policy.Packet)) {
+			ask(func(pkt *policy.Packet) {
+				setKey(pkt, policy.Key(proto, uint16(typ)<<8|uint16(w.rng.IntN(3))))
+				change(pkt)
+			})
+		}
+		for _, t := range f.types {
+			for _, typ := range t.types {
 				for _, spoofed := range []bool{false, true} {
+					for _, hops := range []uint8{254, 255} {
+						icmp(t.proto, typ, func(pkt *policy.Packet) { pkt.HopLimit, pkt.Spoofed = hops, spoofed })
+					}
+				}
+			}
+		}
+		for _, src := range f.sources {
+			for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
+				icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
+			}
+			for _, sport := range f.ports {
+				for _, dport := range f.ports {
 					ask(func(pkt *policy.Packet) {
-						pkt.IIf, pkt.OIf, pkt.Spoofed = name, name, spoofed
-						pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, 40000, uint16(w.rng.Uint32())
+						pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
 					})
 				}
+			}
+		}
+		ask(func(pkt *policy.Packet) { pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, f.ports[1], f.ports[2] })
+		for _, name := range []string{policy.Loopback, "l", "lo0", "", "ol"} {
+			for _, spoofed := range []bool{false, true} {
+				ask(func(pkt *policy.Packet) {
+					pkt.IIf, pkt.OIf, pkt.Spoofed = name, name, spoofed
+					pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, 40000, uint16(w.rng.Uint32())
+				})
 			}
 		}
 	}

@@ -28,27 +28,36 @@ const (
 	lookupShare = 1.0 / 8
 )
 
-// newLayout chooses the layout of a set.
-func newLayout[K addrset.Address[K]](s addrset.Set[K]) layout {
+// lengths is how many prefixes of each length make up a set.
+func lengths[K addrset.Address[K]](s addrset.Set[K]) []int {
 	var k K
 	counts := make([]int, k.Bits()+1)
 	addrset.EachPrefix(s, func(_ K, length int) { counts[length]++ })
-	return chooseLayout(counts, s.Len())
+	return counts
 }
 
-// split is what each set holds, by the length of its elements: these with the other bits cleared, and at 0 the ranges.
-func split[K addrset.Address[K]](l layout, s addrset.Set[K]) []addrset.Set[K] {
+// split is what each set holds, by the length of its elements: these with the other bits cleared, and at 0 the ranges. counts is
+// what lengths says of s.
+func split[K addrset.Address[K]](l layout, s addrset.Set[K], counts []int) []addrset.Set[K] {
 	var k K
+	held := make([]addrset.Set[K], len(l))
 	// Whole addresses are written as ranges where they follow one another.
 	asRange := func(at int) bool { return at == 0 || at == k.Bits() }
 	sizes := make([]int, len(l))
-	addrset.EachPrefix(s, func(_ K, length int) {
-		if at := l[length]; asRange(at) {
-			sizes[at]++
-		} else {
-			sizes[at] += 1 << (at - length)
+	for length, at := range l {
+		if counts[length] == 0 {
+			continue
 		}
-	})
+		if sizes[at] += counts[length]; !asRange(at) {
+			sizes[at] += counts[length] * (1<<(at-length) - 1)
+		}
+	}
+	for at := range l {
+		if asRange(at) && sizes[at] == sum(counts) { // all is in one set
+			held[at] = s
+			return held
+		}
+	}
 	lists := make([][]addrset.Range[K], len(l))
 	for at, n := range sizes {
 		lists[at] = make([]addrset.Range[K], 0, n)
@@ -66,11 +75,17 @@ func split[K addrset.Address[K]](l layout, s addrset.Set[K]) []addrset.Set[K] {
 			}
 		}
 	})
-	held := make([]addrset.Set[K], len(l))
 	for at, list := range lists {
 		held[at] = addrset.Take(list)
 	}
 	return held
+}
+
+func sum(list []int) (n int) {
+	for _, m := range list {
+		n += m
+	}
+	return n
 }
 
 // chooseLayout chooses by how many prefixes of each length there are, and how many ranges. It takes the numbers roughly: an edit of

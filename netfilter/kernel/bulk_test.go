@@ -214,7 +214,8 @@ func BenchmarkBulk(b *testing.B) {
 			for b.Loop() {
 				t.in("ours", func() func() {
 					e := openBulk(b)
-					return func() { reload(b, e, file); e.Close() }
+					b.Cleanup(func() { e.Close() })
+					return func() { reload(b, e, file) }
 				})
 				t.in("raw", func() func() { return raw(b, want) })
 				if os.Getenv("BULK_ALONE") == "" {
