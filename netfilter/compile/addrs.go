@@ -24,60 +24,106 @@ func (c *compiler) addresses(a policy.Addrs, f family, field ruleset.Field, name
 		if a.Set != "" && len(a.Terms) == 1 {
 			name = f.set("set", a.Set)
 		}
-		var line conj
-		var some bool
+		var lines []conj
 		if f == ipv6 {
-			line, some = static(c, t.Static.V6, f, field, name, a.Set != "")
+			lines = static(c, t.Static.V6, f, field, name, a.Set != "")
 		} else {
-			line, some = static(c, t.Static.V4, f, field, name, a.Set != "")
+			lines = static(c, t.Static.V4, f, field, name, a.Set != "")
 		}
-		if !some {
-			continue
-		}
+		var rest conj
 		for _, set := range t.In {
-			line = append(line, c.dynamic(set, f, field, false))
+			rest = append(rest, c.dynamic(set, f, field, false))
 		}
 		for _, set := range t.NotIn {
-			line = append(line, c.dynamic(set, f, field, true))
+			rest = append(rest, c.dynamic(set, f, field, true))
 		}
-		out = append(out, line)
+		out = append(out, product(lines, []conj{rest})...)
 	}
 	return out
 }
 
-// static matches the addresses of s, false where there are none. Named tells that they are a set of the policy, which has a set
-// in the kernel unless it is a single range.
-func static[K addrset.Address[K]](c *compiler, s addrset.Set[K], f family, field ruleset.Field, name string, named bool) (conj, bool) {
+// static matches the addresses of s: each line is enough, and there is none where s is empty. Named tells that they are a set of
+// the policy, which has a set in the kernel unless it is a single range.
+func static[K addrset.Address[K]](c *compiler, s addrset.Set[K], f family, field ruleset.Field, name string, named bool) []conj {
 	few := maxAnonymous
 	if named {
 		few = 1
 	}
-	rest := s.Complement()
 	switch {
 	case s.IsEmpty():
-		return nil, false
+		return nil
 	case s.IsAll():
-		return nil, true
-	case s.Len() <= few && s.Len() <= rest.Len():
-		return conj{ranges(field, s, false)}, true
-	case !named && rest.Len() <= few && rest.Len() < s.Len():
-		return conj{ranges(field, rest, true)}, true
-	}
-	lookup := ruleset.Lookup{Field: field, Set: name}
-	if c.sets[name] == nil {
-		set := &ruleset.Set{Name: name, V6: f == ipv6, Interval: !singles(s)}
-		switch s := any(s).(type) {
-		case addrset.Set[addrset.U32]:
-			set.Elems4 = s
-		case addrset.Set[addrset.U128]:
-			set.Elems6 = s
+		return anything()
+	case s.Len() <= few+1: // the rest has one range less or more
+		rest := s.Complement()
+		if s.Len() <= few && s.Len() <= rest.Len() {
+			return []conj{{ranges(field, s, false)}}
 		}
-		if !set.Interval {
-			set.Size = room(count(s))
+		if !named && rest.Len() <= few && rest.Len() < s.Len() {
+			return []conj{{ranges(field, rest, true)}}
 		}
-		c.addSet(set)
 	}
-	return conj{lookup}, true
+	parts, made := c.parts[name]
+	if !made {
+		if s.Len() < largeSet {
+			parts = []part{{name: name}}
+			addStatic(c, name, s, !singles(s))
+		} else {
+			parts = addParts(c, name, s)
+		}
+		c.parts[name] = parts
+	}
+	lines := make([]conj, len(parts))
+	for i, p := range parts {
+		lines[i] = conj{ruleset.Lookup{Field: field, Mask: p.mask, Set: p.name}}
+	}
+	return lines
+}
+
+// part is a set of the kernel that holds addresses, or a part of them: an address is looked up in it under a mask.
+type part struct {
+	name string
+	mask []byte // nil for the whole address
+}
+
+// addParts makes the sets that hold a large set of addresses together.
+func addParts[K addrset.Address[K]](c *compiler, name string, s addrset.Set[K]) (parts []part) {
+	var k K
+	counts := lengths(s)
+	for length, set := range slices.Backward(split(chooseLayout(counts, s.Len()), s, counts)) {
+		if set.IsEmpty() {
+			continue
+		}
+		p := part{name: name}
+		switch length {
+		case k.Bits():
+		case 0:
+			if len(parts) > 0 {
+				p.name += "/ranges"
+			}
+		default:
+			p.name += fmt.Sprintf("/%d", length)
+			p.mask = k.Last().Mask(length).Addr().AsSlice()
+		}
+		addStatic(c, p.name, set, length == 0)
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// addStatic makes one of the kernel's sets, of ranges or of single addresses.
+func addStatic[K addrset.Address[K]](c *compiler, name string, s addrset.Set[K], ranges bool) {
+	set := &ruleset.Set{Name: name, Interval: ranges}
+	switch s := any(s).(type) {
+	case addrset.Set[addrset.U32]:
+		set.Elems4 = s
+	case addrset.Set[addrset.U128]:
+		set.V6, set.Elems6 = true, s
+	}
+	if !ranges {
+		set.Size = room(count(s))
+	}
+	c.addSet(set)
 }
 
 // singleRun is the longest range that counts as single addresses: a hash set, which is twice as fast as one of intervals, is

@@ -34,7 +34,7 @@ const (
 // Compile is deterministic: the same policy and options give the same rule set. The error names the rule that is too complex, or
 // a mistake of this package's.
 func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
-	c := &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), counters: make(map[string]bool)}
+	c := &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), parts: make(map[string][]part), counters: make(map[string]bool)}
 	for _, set := range dynamicSets(p) {
 		for _, f := range families {
 			c.dynamicSet(set, f)
@@ -84,6 +84,7 @@ type compiler struct {
 	opt      Options
 	rs       *ruleset.Ruleset
 	sets     map[string]*ruleset.Set
+	parts    map[string][]part // of sets of addresses, by the name of the whole
 	counters map[string]bool
 	rejects  bool // the chain that rejects is needed
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"net/netip"
+	"slices"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -53,59 +54,61 @@ func cornersBefore() [2]familyCorners {
 	}
 }
 
-// base has packets judged at the corners of what stands before the rules, whatever the policy.
-func (w *witness) base(dir policy.Dir) error {
+// base has packets of a family judged at the corners of what stands before the rules, whatever the policy.
+func (w *witness) base(dir policy.Dir, six bool) error {
 	var failed error
 	w.thorough = true
-	for six, f := range cornersBefore() {
-		f.sources = w.unblocked(six == 1, f.sources)
-		f.targets = w.unblocked(six == 1, f.targets)
-		for _, state := range states {
-			ask := func(change func(*policy.Packet)) {
-				pkt := policy.Packet{
-					Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(len(f.targets))], HopLimit: 64,
-					IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
-				}
-				change(&pkt)
-				if failed == nil && possible(&pkt) {
-					_, failed = w.hold(&pkt)
-				}
+	f := cornersBefore()[0]
+	if six {
+		f = cornersBefore()[1]
+	}
+	f.sources = w.unblocked(six, f.sources)
+	f.targets = w.unblocked(six, f.targets)
+	for _, state := range states {
+		ask := func(change func(*policy.Packet)) {
+			pkt := policy.Packet{
+				Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(len(f.targets))], HopLimit: 64,
+				IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
 			}
-			icmp := func(proto, typ uint8, change func(*policy.Packet)) {
-				ask(func(pkt *policy.Packet) {
-					setKey(pkt, policy.Key(proto, uint16(typ)<<8|uint16(w.rng.IntN(3))))
-					change(pkt)
-				})
+			change(&pkt)
+			if failed == nil && possible(&pkt) {
+				_, failed = w.hold(&pkt)
 			}
-			for _, t := range f.types {
-				for _, typ := range t.types {
-					for _, spoofed := range []bool{false, true} {
-						for _, hops := range []uint8{254, 255} {
-							icmp(t.proto, typ, func(pkt *policy.Packet) { pkt.HopLimit, pkt.Spoofed = hops, spoofed })
-						}
-					}
-				}
-			}
-			for _, src := range f.sources {
-				for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
-					icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
-				}
-				for _, sport := range f.ports {
-					for _, dport := range f.ports {
-						ask(func(pkt *policy.Packet) {
-							pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
-						})
-					}
-				}
-			}
-			ask(func(pkt *policy.Packet) { pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, f.ports[1], f.ports[2] })
-			for _, name := range []string{policy.Loopback, "l", "lo0", "", "ol"} {
+		}
+		icmp := func(proto, typ uint8, change func(*policy.Packet)) {
+			ask(func(pkt *policy.Packet) {
+				setKey(pkt, policy.Key(proto, uint16(typ)<<8|uint16(w.rng.IntN(3))))
+				change(pkt)
+			})
+		}
+		for _, t := range f.types {
+			for _, typ := range t.types {
 				for _, spoofed := range []bool{false, true} {
+					for _, hops := range []uint8{254, 255} {
+						icmp(t.proto, typ, func(pkt *policy.Packet) { pkt.HopLimit, pkt.Spoofed = hops, spoofed })
+					}
+				}
+			}
+		}
+		for _, src := range f.sources {
+			for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
+				icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
+			}
+			for _, sport := range f.ports {
+				for _, dport := range f.ports {
 					ask(func(pkt *policy.Packet) {
-						pkt.IIf, pkt.OIf, pkt.Spoofed = name, name, spoofed
-						pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, 40000, uint16(w.rng.Uint32())
+						pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
 					})
 				}
+			}
+		}
+		ask(func(pkt *policy.Packet) { pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, f.ports[1], f.ports[2] })
+		for _, name := range []string{policy.Loopback, "l", "lo0", "", "ol"} {
+			for _, spoofed := range []bool{false, true} {
+				ask(func(pkt *policy.Packet) {
+					pkt.IIf, pkt.OIf, pkt.Spoofed = name, name, spoofed
+					pkt.Proto, pkt.Sport, pkt.Dport = policy.ProtoTCP, 40000, uint16(w.rng.Uint32())
+				})
 			}
 		}
 	}
@@ -115,23 +118,51 @@ func (w *witness) base(dir policy.Dir) error {
 // unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold,
 // where there are such.
 func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
-	held := w.block
+	block := []addrset.Addrs{w.block}
+	all := block
 	for _, s := range w.early[policy.ByFailsafe] {
-		held = held.Union(s.from)
+		all = append(all, s.from)
 	}
 	for _, kind := range []string{"0.0.0.0/0", "::/0", "fe80::/10"} {
 		p := netip.MustParsePrefix(kind)
-		for _, held := range []addrset.Addrs{held, w.block} {
-			free := addrset.OfPrefix(p).Minus(held)
-			if six && !free.V6.IsEmpty() && p.Addr().Is6() {
-				out = append(out, within(w.rng, free.V6, w.rng.plain6).Addr())
-				break
-			}
-			if !six && !free.V4.IsEmpty() && p.Addr().Is4() {
-				out = append(out, within(w.rng, free.V4, w.rng.plain4).Addr())
+		if p.Addr().Is6() != six {
+			continue
+		}
+		for _, held := range [][]addrset.Addrs{all, block} {
+			if addr, ok := w.free(p, held); ok {
+				out = append(out, addr)
 				break
 			}
 		}
 	}
 	return append(out, list...)
+}
+
+// free is an address of a prefix that none of some sets holds. They may be large: mostly one that is drawn is free, and only where
+// it hardly ever is are they taken away from the prefix.
+func (w *witness) free(p netip.Prefix, held []addrset.Addrs) (addr netip.Addr, ok bool) {
+	const tries = 32
+	for range tries {
+		if p.Addr().Is4() {
+			addr = w.rng.plain4().Addr()
+		} else {
+			k, random := addrset.V6(p.Addr()), addrset.U128{Hi: w.rng.Uint64(), Lo: w.rng.Uint64()}
+			host := random.Mask(p.Bits())
+			addr = addrset.U128{Hi: k.Hi | random.Hi ^ host.Hi, Lo: k.Lo | random.Lo ^ host.Lo}.Addr()
+		}
+		if !slices.ContainsFunc(held, func(a addrset.Addrs) bool { return a.Contains(addr) }) {
+			return addr, true
+		}
+	}
+	free := addrset.OfPrefix(p)
+	for _, a := range held {
+		free = free.Minus(a)
+	}
+	switch {
+	case !free.V4.IsEmpty():
+		return end(w.rng, free.V4).Addr(), true
+	case !free.V6.IsEmpty():
+		return end(w.rng, free.V6).Addr(), true
+	}
+	return addr, false
 }

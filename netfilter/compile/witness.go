@@ -31,7 +31,9 @@ func (pr *proof) jobs(share float64) []job {
 	}
 	if !pr.filled {
 		for _, dir := range policy.Dirs {
-			add(func(w *witness) error { return w.base(dir) })
+			for _, six := range []bool{false, true} {
+				add(func(w *witness) error { return w.base(dir, six) })
+			}
 		}
 	}
 	for i := range pr.before {

@@ -243,36 +243,55 @@ type elementList struct {
 
 // elements adds elements, in as many messages as they need.
 func (b *batch) elements(to elementList, elems func(yield func(element) bool)) {
-	at := -1
-	var msg, count int
-	finish := func() {
-		if at >= 0 {
-			b.close(at)
-			b.end(msg)
-		}
-	}
+	w := elementWriter{batch: b, to: to}
 	for e := range elems {
-		// An element takes less than this, its end and a chain's name included.
-		if at >= 0 && len(b.buf)-at > largestAttr-512 {
-			finish()
-			at = -1
-		}
-		if at < 0 {
-			b.seq++
-			b.subject = append(b.subject, subject{to.about.op, fmt.Sprintf("%s, from number %d on", to.about.object, count+1)})
-			msg = b.begin(nftType(to.msg), unix.NLM_F_REQUEST|to.flags, b.seq, unix.NFPROTO_INET, 0)
-			b.last = msg
-			b.str(unix.NFTA_SET_ELEM_LIST_TABLE, ruleset.TableName)
-			b.str(unix.NFTA_SET_ELEM_LIST_SET, to.set)
-			if to.id != 0 {
-				b.u32(unix.NFTA_SET_ELEM_LIST_SET_ID, to.id)
-			}
-			at = b.open(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
-		}
+		w.next()
 		b.element(to.interval, e)
-		count++
 	}
-	finish()
+	w.finish()
+}
+
+// elementWriter adds messages of elements.
+type elementWriter struct {
+	*batch
+	to        elementList
+	msg, list int // where the message under way and its list begin; 0 for none
+	count     int
+}
+
+// next makes room for one more element.
+func (w *elementWriter) next() {
+	// An element takes less than this, its end and a chain's name included.
+	if w.list != 0 && len(w.buf)-w.list > largestAttr-512 {
+		w.finish()
+	}
+	if w.list == 0 {
+		w.begin()
+	}
+	w.count++
+}
+
+func (w *elementWriter) begin() {
+	b, to := w.batch, &w.to
+	b.seq++
+	b.subject = append(b.subject, subject{to.about.op, fmt.Sprintf("%s, from number %d on", to.about.object, w.count+1)})
+	w.msg = b.begin(nftType(to.msg), unix.NLM_F_REQUEST|to.flags, b.seq, unix.NFPROTO_INET, 0)
+	b.last = w.msg
+	b.str(unix.NFTA_SET_ELEM_LIST_TABLE, ruleset.TableName)
+	b.str(unix.NFTA_SET_ELEM_LIST_SET, to.set)
+	if to.id != 0 {
+		b.u32(unix.NFTA_SET_ELEM_LIST_SET_ID, to.id)
+	}
+	w.list = b.open(unix.NFTA_SET_ELEM_LIST_ELEMENTS)
+}
+
+// finish ends the message under way.
+func (w *elementWriter) finish() {
+	if w.list != 0 {
+		w.close(w.list)
+		w.end(w.msg)
+		w.list = 0
+	}
 }
 
 // element adds an element; of an interval set as its start and, unless it goes to the last value, its end.
@@ -297,11 +316,16 @@ func (b *batch) element(interval bool, e element) {
 		}
 	})
 	if end != nil {
-		b.nest(unix.NFTA_LIST_ELEM, func() {
-			b.u32(unix.NFTA_SET_ELEM_FLAGS, unix.NFT_SET_ELEM_INTERVAL_END)
-			b.nest(unix.NFTA_SET_ELEM_KEY, func() { b.raw(unix.NFTA_DATA_VALUE, end) })
-		})
+		b.rangeEnd(end)
 	}
+}
+
+// rangeEnd adds the end of a range: the first key that is not in it.
+func (b *batch) rangeEnd(key []byte) {
+	b.nest(unix.NFTA_LIST_ELEM, func() {
+		b.u32(unix.NFTA_SET_ELEM_FLAGS, unix.NFT_SET_ELEM_INTERVAL_END)
+		b.nest(unix.NFTA_SET_ELEM_KEY, func() { b.raw(unix.NFTA_DATA_VALUE, key) })
+	})
 }
 
 func (b *batch) verdict(v ruleset.Verdict) {
@@ -337,30 +361,45 @@ func before(v []byte) []byte {
 	return prev
 }
 
-// staticElements are elements of ranges of addresses: in a set of single addresses each has one of its own.
-func staticElements[K addrset.Key[K]](ranges []addrset.Range[K], interval bool, encode func(K) []byte) func(func(element) bool) {
-	return func(yield func(element) bool) {
-		for _, r := range ranges {
-			if interval {
-				if !yield(element{lo: encode(r.Lo), hi: encode(r.Hi)}) {
-					return
-				}
-				continue
-			}
+// addAddresses adds ranges of addresses to a static set: one of single addresses gets an element for each. It adds what elements
+// would, and there may be millions: each is a fixed beginning and a key.
+func addAddresses[K addrset.Address[K]](b *batch, to elementList, ranges []addrset.Range[K]) {
+	if len(ranges) == 0 {
+		return
+	}
+	start, end := keyElement[K](false), keyElement[K](true)
+	w := elementWriter{batch: b, to: to}
+	for _, r := range ranges {
+		if !to.interval {
 			for k := r.Lo; ; k = k.Next() {
-				if !yield(element{lo: encode(k)}) {
-					return
-				}
+				w.next()
+				b.buf = k.Append(append(b.buf, start...))
 				if k == r.Hi {
 					break
 				}
 			}
+			continue
 		}
+		w.next()
+		if r.Hi == r.Hi.Last() {
+			b.element(true, element{lo: r.Lo.Append(nil), hi: r.Hi.Append(nil)})
+			continue
+		}
+		b.buf = r.Lo.Append(append(b.buf, start...))
+		b.buf = r.Hi.Next().Append(append(b.buf, end...))
 	}
+	w.finish()
 }
 
-func key4(k addrset.U32) []byte { return binary.BigEndian.AppendUint32(nil, uint32(k)) }
-
-func key6(k addrset.U128) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, k.Hi), k.Lo)
+// keyElement is an element of an address, or the end of a range, up to the key, which ends it.
+func keyElement[K addrset.Address[K]](rangeEnd bool) []byte {
+	var b batch
+	var k K
+	e := element{lo: k.Append(nil)}
+	if rangeEnd {
+		b.rangeEnd(e.lo)
+	} else {
+		b.element(false, e)
+	}
+	return b.buf[: len(b.buf)-len(e.lo) : len(b.buf)-len(e.lo)]
 }

@@ -95,9 +95,9 @@ func (o editSet) encode(b *batch, _ handles) {
 		to.about.op, to.msg, to.flags = "delete elements of set", unix.NFT_MSG_DELSETELEM, 0
 	}
 	if o.set.V6 {
-		b.elements(to, staticElements(o.v6, o.set.Interval, key6))
+		addAddresses(b, to, o.v6)
 	} else {
-		b.elements(to, staticElements(o.v4, o.set.Interval, key4))
+		addAddresses(b, to, o.v4)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -47,6 +48,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 
 	b := newBatch(c.write.nextSeq(), tx.generation)
 	tx.batch = b
+	b.buf = slices.Grow(b.buf, ch.size())
 	switch ch.table {
 	case tableMade:
 		if t.exists {
@@ -62,6 +64,22 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 	c.write.seq = b.seq + 1 // and the end
 	tx.kept = untouched(known, ch)
 	return tx, nil
+}
+
+// size is about how many bytes the messages of a change take. A buffer of megabytes grows once.
+func (c *Change) size() (n int) {
+	const message, address4, address6 = 512, 16, 28
+	for _, o := range c.ops {
+		n += message
+		if e, ok := o.(editSet); ok {
+			elements := len(e.v4)*address4 + len(e.v6)*address6
+			if e.set.Interval {
+				elements = 5 * elements / 2
+			}
+			n += elements + elements/(largestAttr/message)
+		}
+	}
+	return n
 }
 
 // tableFlags makes a table owned only where it outlives its owner: one that vanished with the daemon would leave the host open.

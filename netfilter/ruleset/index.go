@@ -65,8 +65,8 @@ func (m *Machine) asks(r *Rule) map[Field][]sieve.Range {
 			}
 		case Lookup:
 			f = e.Field
-			if s := m.sets[e.Set]; !e.Not && e.Mask == nil && !s.Dynamic {
-				ranges, ok = s.ranges(), true
+			if s := m.sets[e.Set]; !e.Not && !s.Dynamic {
+				ranges, ok = s.ranges(e.Mask), true
 			}
 		case Label: // asks, but of no field
 		default:
@@ -96,14 +96,22 @@ func (c Cmp) ranges() ([]sieve.Range, bool) {
 	return []sieve.Range{{Lo: lo, Hi: hi}}, true
 }
 
-// ranges is the addresses of a static set.
-func (s *Set) ranges() []sieve.Range {
+// ranges is the addresses that are in a static set once they are masked, and where the mask has gaps maybe more.
+func (s *Set) ranges(mask []byte) []sieve.Range {
+	var rest sieve.Key
+	if mask != nil {
+		m := keyOf(mask)
+		rest = sieve.Key{Hi: ^m.Hi, Lo: ^m.Lo}
+	}
 	out := make([]sieve.Range, 0, s.Elems4.Len()+s.Elems6.Len())
+	add := func(lo, hi sieve.Key) {
+		out = append(out, sieve.Range{Lo: lo, Hi: sieve.Key{Hi: hi.Hi | rest.Hi, Lo: hi.Lo | rest.Lo}})
+	}
 	for _, r := range s.Elems4.Ranges() {
-		out = append(out, sieve.Range{Lo: keyOf(r.Lo.Addr().AsSlice()), Hi: keyOf(r.Hi.Addr().AsSlice())})
+		add(keyOf(r.Lo.Addr().AsSlice()), keyOf(r.Hi.Addr().AsSlice()))
 	}
 	for _, r := range s.Elems6.Ranges() {
-		out = append(out, sieve.Range(r))
+		add(r.Lo, r.Hi)
 	}
 	return out
 }

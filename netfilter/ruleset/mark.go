@@ -2,8 +2,8 @@ package ruleset
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"fmt"
+	"hash"
 
 	"ringwall/rules/addrset"
 )
@@ -19,18 +19,20 @@ func (s *Set) Mark() string {
 		return ""
 	}
 	h := sha256.New()
-	buf := make([]byte, 0, 32)
-	for _, r := range s.Elems4.Ranges() {
-		buf = binary.BigEndian.AppendUint32(buf[:0], uint32(r.Lo))
-		h.Write(binary.BigEndian.AppendUint32(buf, uint32(r.Hi)))
-	}
-	for _, r := range s.Elems6.Ranges() {
-		buf = buf[:0]
-		for _, k := range []addrset.U128{r.Lo, r.Hi} {
-			buf = binary.BigEndian.AppendUint64(buf, k.Hi)
-			buf = binary.BigEndian.AppendUint64(buf, k.Lo)
-		}
-		h.Write(buf)
-	}
+	hashRanges(h, s.Elems4)
+	hashRanges(h, s.Elems6)
 	return fmt.Sprintf("%s/%.8x", s.Name, h.Sum(nil))
+}
+
+// hashRanges feeds a hash with the ends of ranges, many at a time.
+func hashRanges[K addrset.Address[K]](h hash.Hash, s addrset.Set[K]) {
+	const piece = 32 << 10
+	buf := make([]byte, 0, piece)
+	for _, r := range s.Ranges() {
+		if buf = r.Hi.Append(r.Lo.Append(buf)); len(buf) == piece {
+			h.Write(buf)
+			buf = buf[:0]
+		}
+	}
+	h.Write(buf)
 }

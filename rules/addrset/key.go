@@ -132,3 +132,11 @@ func (k U128) Addr() netip.Addr {
 	binary.BigEndian.PutUint64(b[8:], k.Lo)
 	return netip.AddrFrom16(b)
 }
+
+// Append appends the four bytes of an IPv4 address.
+func (k U32) Append(b []byte) []byte { return binary.BigEndian.AppendUint32(b, uint32(k)) }
+
+// Append appends the sixteen bytes of an IPv6 address.
+func (k U128) Append(b []byte) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(b, k.Hi), k.Lo)
+}

@@ -9,39 +9,53 @@ import (
 type Address[K any] interface {
 	Key[K]
 	Addr() netip.Addr
-	wide() U128
-	width() int
-	narrow(U128) K
+	// Append appends the address, big-endian.
+	Append([]byte) []byte
+	// Bits is the length of the family's addresses, 32 or 128.
+	Bits() int
+	// Prefix is the widest prefix that begins with the address and goes no further than hi, which is not below it: its length,
+	// and its last address.
+	Prefix(hi K) (length int, last K)
+	// Mask is the address with all bits after the first so many cleared.
+	Mask(length int) K
+	// Top is the address with those bits set instead: the last one of its prefix of that length.
+	Top(length int) K
+}
+
+// EachPrefix calls each for every prefix of the shortest list that holds exactly the addresses of s, in order, by its first
+// address and its length.
+func EachPrefix[K Address[K]](s Set[K], each func(first K, length int)) {
+	for _, r := range s.ranges {
+		eachPrefix(r, each)
+	}
+}
+
+func eachPrefix[K Address[K]](r Range[K], each func(first K, length int)) {
+	for r.Lo.Compare(r.Hi) <= 0 {
+		length, last := r.Lo.Prefix(r.Hi)
+		each(r.Lo, length)
+		if last == r.Hi {
+			return
+		}
+		r.Lo = last.Next()
+	}
 }
 
 // Prefixes is the shortest list of prefixes that together hold exactly the addresses of r, in order: at most
 // 62 in IPv4 and 254 in IPv6. It is empty where Lo is above Hi.
 func Prefixes[K Address[K]](r Range[K]) []netip.Prefix {
 	var out []netip.Prefix
-	lo, hi, width := r.Lo.wide(), r.Hi.wide(), r.Lo.width()
-	for lo.Compare(hi) <= 0 {
-		free := min(lo.trailingZeros(), width)
-		for lo.or(free).Compare(hi) > 0 {
-			free--
-		}
-		out = append(out, netip.PrefixFrom(r.Lo.narrow(lo).Addr(), width-free))
-		last := lo.or(free)
-		if last == hi {
-			break
-		}
-		lo = last.Next()
-	}
+	eachPrefix(r, func(first K, length int) { out = append(out, netip.PrefixFrom(first.Addr(), length)) })
 	return out
 }
 
 // Prefix is the one prefix that holds exactly the addresses of r, false where there is none.
 func Prefix[K Address[K]](r Range[K]) (netip.Prefix, bool) {
-	lo, hi, width := r.Lo.wide(), r.Hi.wide(), r.Lo.width()
-	free := U128{lo.Hi ^ hi.Hi, lo.Lo ^ hi.Lo}.len()
-	if lo.or(free) != hi || min(lo.trailingZeros(), width) < free {
+	if r.Lo.Compare(r.Hi) > 0 {
 		return netip.Prefix{}, false
 	}
-	return netip.PrefixFrom(r.Lo.Addr(), width-free), true
+	length, last := r.Lo.Prefix(r.Hi)
+	return netip.PrefixFrom(r.Lo.Addr(), length), last == r.Hi
 }
 
 // AppendRange appends r as policies write it: an address, a prefix, or a-b.
@@ -68,12 +82,51 @@ func Texts[K Address[K]](s Set[K], limit int) []string {
 	return out
 }
 
-func (k U32) wide() U128        { return U128{Lo: uint64(k)} }
-func (U32) width() int          { return 32 }
-func (U32) narrow(w U128) U32   { return U32(w.Lo) }
-func (k U128) wide() U128       { return k }
-func (U128) width() int         { return 128 }
-func (U128) narrow(w U128) U128 { return w }
+// Bits is the length of an IPv4 address.
+func (U32) Bits() int { return 32 }
+
+// Bits is the length of an IPv6 address.
+func (U128) Bits() int { return 128 }
+
+// Prefix is the widest prefix that begins with k and goes no further than hi.
+func (k U32) Prefix(hi U32) (length int, last U32) {
+	length = 32 - min(bits.TrailingZeros32(uint32(k)), bits.Len64(uint64(hi)-uint64(k)+1)-1)
+	return length, k.Top(length)
+}
+
+// Prefix is the widest prefix that begins with k and goes no further than hi.
+func (k U128) Prefix(hi U128) (length int, last U128) {
+	lo, borrow := bits.Sub64(hi.Lo, k.Lo, 0)
+	more := U128{hi.Hi - k.Hi - borrow, lo} // addresses after k
+	free := 128
+	if n := more.Next(); n != (U128{}) {
+		free = n.len() - 1
+	}
+	length = 128 - min(free, k.trailingZeros())
+	return length, k.Top(length)
+}
+
+// Mask is the address with all bits after the first so many cleared.
+func (k U32) Mask(length int) U32 { return k &^ (1<<(32-length) - 1) }
+
+// Mask is the address with all bits after the first so many cleared.
+func (k U128) Mask(length int) U128 {
+	if length < 64 {
+		return U128{Hi: k.Hi &^ (1<<(64-length) - 1)}
+	}
+	return U128{k.Hi, k.Lo &^ (1<<(128-length) - 1)}
+}
+
+// Top is the last address of the prefix of that length which holds k.
+func (k U32) Top(length int) U32 { return k | (1<<(32-length) - 1) }
+
+// Top is the last address of the prefix of that length which holds k.
+func (k U128) Top(length int) U128 {
+	if length < 64 {
+		return U128{k.Hi | (1<<(64-length) - 1), ^uint64(0)}
+	}
+	return U128{k.Hi, k.Lo | (1<<(128-length) - 1)}
+}
 
 // trailingZeros is the number of zero bits below the lowest one; of zero, 128.
 func (k U128) trailingZeros() int {
@@ -89,12 +142,4 @@ func (k U128) len() int {
 		return 64 + bits.Len64(k.Hi)
 	}
 	return bits.Len64(k.Lo)
-}
-
-// or is the number with its n lowest bits set.
-func (k U128) or(n int) U128 {
-	if n > 64 {
-		return U128{k.Hi | (1<<(n-64) - 1), ^uint64(0)}
-	}
-	return U128{k.Hi, k.Lo | (1<<n - 1)}
 }

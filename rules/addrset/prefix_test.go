@@ -38,9 +38,9 @@ func TestPrefixes(t *testing.T) {
 
 // check holds the prefixes of a range against their definition: in order, without gaps, and none could be wider.
 func check[K Address[K]](t *rapid.T, r Range[K]) {
-	next, ps := r.Lo, Prefixes(r)
+	next, ps := r.Lo.Addr(), Prefixes(r)
 	for i, p := range ps {
-		if p.Addr() != next.Addr() || p != p.Masked() {
+		if p.Addr() != next || p != p.Masked() {
 			t.Fatalf("%v: prefix %d is %v", r, i, p)
 		}
 		last := LastOf(p)
@@ -54,10 +54,17 @@ func check[K Address[K]](t *rapid.T, r Range[K]) {
 		if wider.Masked().Addr() == p.Addr() && LastOf(wider).Compare(r.Hi.Addr()) <= 0 {
 			t.Fatalf("%v: prefix %d, %v, could be wider", r, i, p)
 		}
-		next = r.Lo.narrow(V6(last.Next()))
-		if last.Is4() {
-			next = r.Lo.narrow(U128{Lo: uint64(V4(last.Next()))})
+		next = last.Next()
+	}
+	i := 0
+	EachPrefix(Of(r), func(first K, length int) {
+		if i < len(ps) && (first.Addr() != ps[i].Addr() || length != ps[i].Bits() || first.Mask(length) != first) {
+			t.Fatalf("%v: prefix %d is %v and %v/%d", r, i, ps[i], first.Addr(), length)
 		}
+		i++
+	})
+	if i != len(ps) {
+		t.Fatalf("%v: %d and %d prefixes", r, len(ps), i)
 	}
 	p, ok := Prefix(r)
 	if ok != (len(ps) == 1) || ok && p != ps[0] {
@@ -80,6 +87,25 @@ func TestPrefixesTileTheRange(t *testing.T) {
 		}
 		check(t, Range[U128]{lo, hi})
 		check(t, OfPrefix(netip.PrefixFrom(lo.Addr(), bits*4)).V6.Ranges()[0])
+	})
+}
+
+// mask holds Mask and Top against netip.
+func mask[K Address[K]](t *rapid.T, k K) {
+	p := netip.PrefixFrom(k.Addr(), rapid.IntRange(0, k.Bits()).Draw(t, "length"))
+	if got := k.Mask(p.Bits()).Addr(); got != p.Masked().Addr() {
+		t.Fatalf("%v: the first is not %v", p, got)
+	}
+	if got := k.Top(p.Bits()).Addr(); got != LastOf(p) {
+		t.Fatalf("%v: the last is not %v", p, got)
+	}
+}
+
+func TestMask(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := U128{rapid.Uint64().Draw(t, "hi"), rapid.Uint64().Draw(t, "lo")}
+		mask(t, k)
+		mask(t, U32(k.Lo))
 	})
 }
 

@@ -11,26 +11,36 @@ type Set[K Key[K]] struct{ ranges []Range[K] }
 
 // Of is the set of all numbers in any of the ranges, in whatever order, overlapping or not.
 // A range with Lo above Hi counts as empty. Of keeps no reference to its argument.
-func Of[K Key[K]](ranges ...Range[K]) Set[K] {
-	rs := make([]Range[K], 0, len(ranges))
-	sorted := true
+func Of[K Key[K]](ranges ...Range[K]) Set[K] { return Take(slices.Clone(ranges)) }
+
+// Take is Of for a list that the set may keep and change: one of a million ranges is not copied.
+func Take[K Key[K]](ranges []Range[K]) Set[K] {
+	if isSet(ranges) {
+		return Set[K]{ranges}
+	}
+	backwards := func(r Range[K]) bool { return r.Lo.Compare(r.Hi) > 0 }
+	ascending := func(a, b Range[K]) int { return a.Lo.Compare(b.Lo) }
+	ranges = slices.DeleteFunc(ranges, backwards)
+	if !slices.IsSortedFunc(ranges, ascending) {
+		slices.SortFunc(ranges, ascending)
+	}
+	out := ranges[:0]
 	for _, r := range ranges {
-		if r.Lo.Compare(r.Hi) > 0 {
-			continue
-		}
-		if n := len(rs); n > 0 && rs[n-1].Lo.Compare(r.Lo) > 0 {
-			sorted = false
-		}
-		rs = append(rs, r)
-	}
-	if !sorted {
-		slices.SortFunc(rs, func(a, b Range[K]) int { return a.Lo.Compare(b.Lo) })
-	}
-	out := rs[:0]
-	for _, r := range rs {
 		out = push(out, r)
 	}
 	return Set[K]{out}
+}
+
+// isSet tells whether ranges are as a set has them.
+func isSet[K Key[K]](ranges []Range[K]) bool {
+	var next K // after the range before
+	for i, r := range ranges {
+		if i > 0 && (next.Compare(r.Lo) >= 0 || next == next.First()) || r.Lo.Compare(r.Hi) > 0 {
+			return false
+		}
+		next = r.Hi.Next()
+	}
+	return true
 }
 
 // push appends r, whose Lo is not below that of any range in rs, merging it with the last where they touch.

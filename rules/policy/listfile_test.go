@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/diag"
@@ -26,10 +29,13 @@ func TestListFileFast(t *testing.T) {
 		if c == nil {
 			sum = addrset.OfRange(b.lo, b.hi)
 		}
-		f := &listFile{name: "l", diags: &got}
-		f.parse([]byte("  " + line + "\t# comment"))
-		if f.errs != (c != nil) || !f.sum.Equal(sum) {
-			t.Errorf("%s: got %v (errors %v), want %v (%v)", line, f.sum, f.errs, sum, c)
+		for _, text := range []string{line, line + "\n", line + "\r\n", "  " + line + "\t# comment"} {
+			got = nil
+			f := &listFile{name: "l", diags: &got}
+			f.parse([]byte(text))
+			if f.errs != (c != nil) || !f.sum.Equal(sum) {
+				t.Errorf("%q: got %v (errors %v), want %v (%v)", text, f.sum, f.errs, sum, c)
+			}
 		}
 		if b.masked.IsValid() {
 			hostBits(want.Warnf, diag.Span{}, line, b)
@@ -38,6 +44,23 @@ func TestListFileFast(t *testing.T) {
 			t.Errorf("%s: findings %v", line, got)
 		}
 	}
+}
+
+// TestQuad holds the reading of four bytes at once against netip.
+func TestQuad(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Uint32().Draw(t, "n") >> rapid.SampledFrom([]int{0, 8, 16, 24}).Draw(t, "shift")
+		text := []byte(addrset.U32(n).Addr().String())
+		if rapid.Bool().Draw(t, "wrong") {
+			text[rapid.IntRange(0, len(text)-1).Draw(t, "at")] = rapid.SampledFrom([]byte("0129.:/ \n\x00\xff")).Draw(t, "byte")
+		}
+		rest := rapid.SampledFrom([]string{"", "\n", "/", "\n255.255.255.255\n", "x1111111111111111"}).Draw(t, "rest")
+		got, length := quad(append(slices.Clone(text), rest...))
+		want, err := netip.ParseAddr(string(text))
+		if whole := length == len(text); whole != (err == nil) || whole && got != addrset.V4(want) {
+			t.Fatalf("%q: got %v, %d, want %v", text, got.Addr(), length, want)
+		}
+	})
 }
 
 // TestListFileLimit shows that a file of mistakes says so once, not a million times.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 // Bundle is what a load read, failures too: an FS that replays that load without a file system. It travels as JSON,
@@ -23,6 +24,8 @@ type Bundle struct {
 type Content struct {
 	Data    []byte   `json:"data,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
+
+	sum func() [sha256.Size]byte // of Data, where it is known; nil elsewhere
 }
 
 // Matches is what came of a pattern.
@@ -83,7 +86,8 @@ func (b *Bundle) Digest() string {
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		c := b.Files[name]
 		d.text(name)
-		d.text(string(c.Data))
+		sum := c.checksum()
+		d.Write(sum[:])
 		d.failure(c.Failure)
 	}
 	d.count(len(b.Globs))
@@ -108,6 +112,21 @@ func (b *Bundle) Digest() string {
 		d.failure(id.Failure)
 	}
 	return hex.EncodeToString(d.Sum(nil))
+}
+
+// checksum is the SHA-256 of the data.
+func (c Content) checksum() [sha256.Size]byte {
+	if c.sum == nil {
+		return sha256.Sum256(c.Data)
+	}
+	return c.sum()
+}
+
+// summing begins to sum data up beside the caller, who reads the same meanwhile.
+func summing(data []byte) func() [sha256.Size]byte {
+	done := make(chan [sha256.Size]byte, 1)
+	go func() { done <- sha256.Sum256(data) }()
+	return sync.OnceValue(func() [sha256.Size]byte { return <-done })
 }
 
 // digest feeds a hash with parts that can't run into each other.

@@ -10,6 +10,9 @@ type Recorder struct {
 
 var _ FS = (*Recorder)(nil)
 
+// long is from how many bytes on a file is summed up while its reader takes it in.
+const long = 1 << 20
+
 // NewRecorder returns a Recorder that reads from another FS.
 func NewRecorder(from FS) *Recorder {
 	return &Recorder{from: from, limits: map[string]int64{}, record: Bundle{
@@ -24,7 +27,11 @@ func (r *Recorder) ReadFile(name string, limit int64) ([]byte, error) {
 	if c, ok := r.record.Files[name]; !ok || c.Failure.is(TooLarge) && limit > r.limits[name] {
 		data, err := r.from.ReadFile(name, limit)
 		r.limits[name] = limit
-		r.record.Files[name] = Content{Data: data, Failure: failureOf(err)}
+		c := Content{Data: data, Failure: failureOf(err)}
+		if len(data) >= long {
+			c.sum = summing(data)
+		}
+		r.record.Files[name] = c
 		return data, err
 	}
 	return r.record.ReadFile(name, limit)

@@ -1,0 +1,184 @@
+package compile
+
+import (
+	"math"
+	"math/bits"
+	"slices"
+
+	"ringwall/rules/addrset"
+)
+
+// layout is how the kernel holds a large set of addresses: for each length of a prefix, how long the elements are that hold such
+// prefixes in a hash set, or 0 where they are in a set of ranges.
+//
+// A range costs four times what an element of a hash set does to load, a lookup among a million three times as much, and a change
+// takes time in proportion to the whole set. So prefixes of one length are a hash set, in which an address is looked up with its
+// other bits masked away. Every length is a lookup for every packet: they are few, and a prefix of another length is cut into
+// those of the next longer one. What is cheaper as ranges stays so.
+type layout []int
+
+const (
+	// largeSet is from how many ranges on a set has a layout: of fewer, one of ranges is as quick for a packet.
+	largeSet = 16384
+	// maxLookups is how many sets hold a large one at most.
+	maxLookups = 4
+	// rangeCost is what a range costs in a set of ranges, an element of a hash set being 1.
+	rangeCost = 4
+	// lookupShare is what part of a set's prefixes a lookup must save to be worth its while.
+	lookupShare = 1.0 / 8
+)
+
+// lengths is how many prefixes of each length make up a set.
+func lengths[K addrset.Address[K]](s addrset.Set[K]) []int {
+	var k K
+	counts := make([]int, k.Bits()+1)
+	addrset.EachPrefix(s, func(_ K, length int) { counts[length]++ })
+	return counts
+}
+
+// split is what each set holds, by the length of its elements: these with the other bits cleared, and at 0 the ranges. counts is
+// what lengths says of s.
+func split[K addrset.Address[K]](l layout, s addrset.Set[K], counts []int) []addrset.Set[K] {
+	var k K
+	held := make([]addrset.Set[K], len(l))
+	// Whole addresses are written as ranges where they follow one another.
+	asRange := func(at int) bool { return at == 0 || at == k.Bits() }
+	sizes := make([]int, len(l))
+	for length, at := range l {
+		if counts[length] == 0 {
+			continue
+		}
+		if sizes[at] += counts[length]; !asRange(at) {
+			sizes[at] += counts[length] * (1<<(at-length) - 1)
+		}
+	}
+	for at := range l {
+		if asRange(at) && sizes[at] == sum(counts) { // all is in one set
+			held[at] = s
+			return held
+		}
+	}
+	lists := make([][]addrset.Range[K], len(l))
+	for at, n := range sizes {
+		lists[at] = make([]addrset.Range[K], 0, n)
+	}
+	addrset.EachPrefix(s, func(first K, length int) {
+		at, last := l[length], first.Top(length)
+		if asRange(at) {
+			lists[at] = append(lists[at], addrset.Range[K]{Lo: first, Hi: last})
+			return
+		}
+		for k := first; ; k = k.Top(at).Next() {
+			lists[at] = append(lists[at], addrset.Range[K]{Lo: k, Hi: k})
+			if k.Top(at) == last {
+				return
+			}
+		}
+	})
+	for at, list := range lists {
+		held[at] = addrset.Take(list)
+	}
+	return held
+}
+
+func sum(list []int) (n int) {
+	for _, m := range list {
+		n += m
+	}
+	return n
+}
+
+// chooseLayout chooses by how many prefixes of each length there are, and how many ranges. It takes the numbers roughly: an edit of
+// a few lines hardly ever leads to another layout, for which the whole set would have to be loaded again.
+func chooseLayout(counts []int, ranges int) layout {
+	plain := draft{at: make(layout, len(counts))}
+	all := 0.0
+	for length, n := range counts {
+		if n > 0 {
+			plain.at[length] = length
+			plain.sets = append(plain.sets, hashSet{length, rough(n), rough(n)})
+			all += rough(n)
+		}
+	}
+	price := all * lookupShare
+	best, cost := make(layout, len(counts)), rangeCost*rough(ranges)+price
+	for _, withRanges := range []bool{false, true} {
+		d := plain.clone()
+		if withRanges {
+			d.lookups, d.cost = 1, price
+		}
+		d.reduce(price)
+		if d.cost < cost {
+			best, cost = d.at, d.cost
+		}
+	}
+	return best
+}
+
+// rough is the next power of two.
+func rough(n int) float64 { return math.Ldexp(1, bits.Len(uint(n-1))) }
+
+// draft is a layout in the making.
+type draft struct {
+	at      layout
+	sets    []hashSet // by length
+	lookups int       // of sets of ranges: 0 where there shall be none
+	cost    float64   // of what is in that
+}
+
+// hashSet is what one holds: so many prefixes, as so many elements.
+type hashSet struct {
+	length             int
+	prefixes, elements float64
+}
+
+func (d draft) clone() *draft {
+	d.at, d.sets = slices.Clone(d.at), slices.Clone(d.sets)
+	return &d
+}
+
+// reduce gives up one hash set after the other, whichever costs least, as long as a lookup is worth more or there are too many.
+// Its prefixes go to the next longer elements or to the set of ranges.
+func (d *draft) reduce(price float64) {
+	for len(d.sets) > 0 {
+		place, next, least := 0, 0, math.Inf(1)
+		for i, s := range d.sets {
+			if d.lookups > 0 {
+				if more := rangeCost*s.prefixes - s.elements; more < least {
+					place, next, least = i, 0, more
+				}
+			}
+			if i+1 < len(d.sets) {
+				to := d.sets[i+1].length
+				if more := math.Ldexp(s.elements, to-s.length) - s.elements; more < least {
+					place, next, least = i, to, more
+				}
+			}
+		}
+		if least > price && len(d.sets)+d.lookups <= maxLookups {
+			break
+		}
+		d.move(place, next)
+	}
+	for _, s := range d.sets {
+		d.cost += s.elements + price
+	}
+}
+
+// move gives up a hash set for the one after it, or for the set of ranges where next is 0.
+func (d *draft) move(place, next int) {
+	s := d.sets[place]
+	if next == 0 {
+		d.cost += rangeCost * s.prefixes
+	} else {
+		to := &d.sets[place+1]
+		to.prefixes += s.prefixes
+		to.elements += math.Ldexp(s.elements, to.length-s.length)
+	}
+	for length, at := range d.at {
+		if at == s.length {
+			d.at[length] = next
+		}
+	}
+	d.sets = slices.Delete(d.sets, place, place+1)
+}
