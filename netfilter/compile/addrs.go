@@ -12,34 +12,40 @@ import (
 // maxAnonymous is how many ranges of addresses may stand in a rule. More make a named set, which can change without the rule.
 const maxAnonymous = 8
 
-// addresses matches a family's addresses in a field of packets: a line for each term that holds any. Name begins the names of
+// addresses matches a family's addresses in a field of packets: each line is enough, and there is none where a holds none. Name begins the names of
 // the sets that this may need, unless they are a set of the policy's.
 func (c *compiler) addresses(a policy.Addrs, f family, field ruleset.Field, name string) []conj {
 	var out []conj
-	for i, t := range a.Terms {
-		name := name + f.digit()
-		if i > 0 {
-			name += fmt.Sprintf("-%d", i+1)
-		}
-		if a.Set != "" && len(a.Terms) == 1 {
-			name = f.set("set", a.Set)
-		}
-		var lines []conj
-		if f == ipv6 {
-			lines = static(c, t.Static.V6, f, field, name, a.Set != "")
-		} else {
-			lines = static(c, t.Static.V4, f, field, name, a.Set != "")
-		}
-		var rest conj
-		for _, set := range t.In {
-			rest = append(rest, c.dynamic(set, f, field, false))
-		}
-		for _, set := range t.NotIn {
-			rest = append(rest, c.dynamic(set, f, field, true))
-		}
-		out = append(out, product(lines, []conj{rest})...)
+	for i := range a.Terms {
+		out = append(out, c.term(a, i, f, field, name)...)
 	}
 	return out
+}
+
+// term is the lines of one term.
+func (c *compiler) term(a policy.Addrs, i int, f family, field ruleset.Field, name string) []conj {
+	t := a.Terms[i]
+	name += f.digit()
+	if i > 0 {
+		name += fmt.Sprintf("-%d", i+1)
+	}
+	if a.Set != "" && len(a.Terms) == 1 {
+		name = f.set("set", a.Set)
+	}
+	var lines []conj
+	if f == ipv6 {
+		lines = static(c, t.Static.V6, f, field, name, a.Set != "")
+	} else {
+		lines = static(c, t.Static.V4, f, field, name, a.Set != "")
+	}
+	var rest conj
+	for _, set := range t.In {
+		rest = append(rest, c.dynamic(set, f, field, false))
+	}
+	for _, set := range t.NotIn {
+		rest = append(rest, c.dynamic(set, f, field, true))
+	}
+	return product(lines, []conj{rest})
 }
 
 // static matches the addresses of s: each line is enough, and there is none where s is empty. Named tells that they are a set of

@@ -1,24 +1,59 @@
 package compile
 
-import "ringwall/netfilter/ruleset"
+import (
+	"fmt"
 
-// target is a chain and the lines that lead to it.
-type target struct {
-	lines []conj
-	chain string
+	"ringwall/netfilter/classify"
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/policy"
+)
+
+// fewLines is up to how many lines a list stays one: to try them in order is quicker then than to look anything up.
+const fewLines = 24
+
+// classify makes what leads a packet to the chain of the first rule of a list that matches it, and lets it fall through where
+// there is none: a plain ordered list where it is short, else a structure of lookups for each family.
+func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) error {
+	var trees []*tree
+	lines := 0
+	for _, f := range families {
+		t := &tree{compiler: c, family: f, name: ch.Name + "/" + f.digit(), rules: list}
+		for i, r := range list {
+			boxes, err := c.boxes(r, f)
+			if err != nil {
+				return at(r, err)
+			}
+			for _, b := range boxes {
+				t.lines = append(t.lines, b)
+				t.boxes = append(t.boxes, classify.Line{Box: b.Box, Target: i, Loose: len(b.rest) > 0})
+			}
+		}
+		lines = max(lines, len(t.lines))
+		trees = append(trees, t)
+	}
+	if lines <= fewLines {
+		for _, r := range list {
+			lines, err := c.lines(&r.Match, ChainName(r))
+			if err != nil {
+				return at(r, err)
+			}
+			add(ch, product(lines, expiry(r)), to(ChainName(r)))
+		}
+		return nil
+	}
+	for _, t := range trees {
+		if len(t.lines) == 0 {
+			continue
+		}
+		add(ch, []conj{t.family.guard()}, ruleset.Verdict{Kind: ruleset.Jump, Chain: t.name})
+		t.build()
+	}
+	return nil
 }
 
-// classify makes rules that send a packet to the chain of the first target of which it is in any line, and let it fall through
-// where there is none. It is a plain ordered list, so that it costs every packet what stands before its rule; a quicker
-// structure may take its place and must only lead every packet to the same target.
-func classify(targets []target) []*ruleset.Rule {
-	var out []*ruleset.Rule
-	for _, t := range targets {
-		for _, line := range t.lines {
-			out = append(out, rule(line, ruleset.Verdict{Kind: ruleset.Goto, Chain: t.chain}))
-		}
-	}
-	return out
+// at adds a rule's place to an error.
+func at(r *policy.Rule, err error) error {
+	return fmt.Errorf("%s: rule %s: %w", r.At.Short(), r.ID, err)
 }
 
 // rule is a rule of matches and what it does.

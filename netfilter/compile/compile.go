@@ -258,19 +258,9 @@ func (c *compiler) outputChain() error {
 
 // list adds the rules of a list to a chain, and the default.
 func (c *compiler) list(ch *ruleset.Chain, dir policy.Dir) error {
-	var targets []target
-	for _, r := range c.p.Lists[dir] {
-		name := ChainName(r)
-		lines, err := c.lines(&r.Match, name)
-		if err != nil {
-			return fmt.Errorf("%s: rule %s: %w", r.At.Short(), r.ID, err)
-		}
-		if r.Expires != 0 {
-			lines = product(lines, only(ruleset.Cmp{Field: ruleset.Time, Op: ruleset.Lt, Value: ruleset.Time.Value(uint64(r.Expires) * 1e9)}))
-		}
-		targets = append(targets, target{lines, name})
+	if err := c.classify(ch, c.p.Lists[dir]); err != nil {
+		return err
 	}
-	ch.Rules = append(ch.Rules, classify(targets)...)
 	c.decide(ch, dir, policy.ByDefault, true, only(), c.verdict(dir, c.p.Defaults[dir])...)
 	return nil
 }

@@ -1,0 +1,174 @@
+// Package classify finds, for packets, the first of many boxes that holds them, in a few lookups whatever the number of boxes.
+//
+// An ordered list of boxes is a first match. Build makes of it a structure of nodes, each a list of steps in order:
+//
+//   - A probe asks for a packet's prefixes, protocol and port at once, and sends it to the node of all boxes that give the same
+//     answer. A packet for which that node has no box comes back and goes on with the next step, so no box is ever copied.
+//   - A test looks at one box.
+//
+// Order between a probed box and those that stay outside is kept by guards: an outer box that comes before one inside and meets it is
+// tested inside too, and sends the packet back, for the outer steps to decide. A box that would need many guards stays outside.
+//
+// The package knows nothing of nftables: boxes have addresses of one family, a protocol and ports.
+package classify
+
+// Line is one way to match: packets in a box lead to a target, a number of the caller's.
+type Line struct {
+	Box
+	Target int
+	// Loose: more is asked of a packet than that it is in the box. The line's test asks it.
+	Loose bool
+}
+
+// Node is a list of steps, for the packets of a cell. A packet that no step leads to a line goes back to where it came from. Nodes are
+// shared: the same may stand in several places.
+type Node struct {
+	Cell  Box // what is known of packets here
+	Steps []Step
+}
+
+// Step is one of three: a probe where it has cases, a call where Call is set, and a test otherwise.
+type Step struct {
+	Probe Probe
+	Cases []Case // by value, in order
+	Call  *Node  // which packets go through, and come back from where it leads them to no line
+	Test  Test
+}
+
+// Case is what becomes of the packets that give a probe an answer.
+type Case struct {
+	Value Value
+	Node  *Node
+	Line  int // where Node is nil: all of them are of this line
+}
+
+// Test asks whether a packet is in a box. If so it is sent back where Guard is set, goes on in Then where that is set, and is of the
+// line otherwise.
+type Test struct {
+	Line  int // its number, of those that were given
+	Box   Box // what is still to be asked: the line's box within the node's cell
+	Guard bool
+	Then  *Node
+}
+
+// Options bounds a structure.
+type Options struct {
+	Width int // bits of an address
+	// Guards is how many guards a box may need to be probed for.
+	Guards int
+}
+
+// Build makes the structure for lines in order: the first that a packet is in decides. It depends on the lines alone.
+func Build(lines []Line, opt Options) *Node {
+	b := &builder{lines: lines, Options: opt}
+	all := Everything(opt.Width)
+	items := make([]item, len(lines))
+	for i := range lines {
+		items[i] = b.item(lines[i].Box, i, false)
+	}
+	return b.spine(b.reduce(items, &all), all)
+}
+
+// maxDepth is how deep nodes of probes are nested. The kernel follows 16 chains, of which those around the structure take 6.
+const maxDepth = 2
+
+type builder struct {
+	Options
+	lines   []Line
+	counter counter
+}
+
+// item is a line, or a guard, at work in a node: what of its box is in the node's cell.
+type item struct {
+	Box
+	bits  [2]uint8 // of the prefixes that hold its addresses
+	guard bool
+	line  int32
+	late  *late // of a member that the outer lines before it are asked for after it
+}
+
+func (b *builder) item(box Box, line int, guard bool) item {
+	return item{Box: box, bits: [2]uint8{uint8(Bits(box.Addr[Src], b.Width)), uint8(Bits(box.Addr[Dst], b.Width))}, line: int32(line), guard: guard}
+}
+
+func (b *builder) loose(it *item) bool { return b.lines[it.line].Loose }
+
+// node makes the node of items in order, of which some may be guards.
+func (b *builder) node(items []item, cell Box, depth int) *Node {
+	n := &Node{Cell: cell}
+	for depth < maxDepth {
+		s := b.choose(items, &cell, false)
+		if s == nil {
+			break
+		}
+		step := Step{Probe: s.probe}
+		for _, g := range s.groups {
+			step.Cases = append(step.Cases, b.entry(g, 0, len(g.items), depth+1))
+		}
+		n.Steps = append(n.Steps, step)
+		items = b.reduce(s.rest, &cell)
+	}
+	for i := range items {
+		n.Steps = append(n.Steps, Step{Test: b.test(&items[i])})
+	}
+	return n
+}
+
+// entry is the case of a group, of whose items those from one place to another count.
+func (b *builder) entry(g *group, from, end, depth int) Case {
+	if c, ok := g.made[[2]int{from, end}]; ok {
+		return c
+	}
+	c := Case{Value: g.value}
+	items := g.items[from:end]
+	switch it := &items[0]; {
+	case it.guard || b.loose(it) || !it.covers(&g.cell):
+		c.Node = b.node(items, g.cell, depth)
+	case it.late != nil:
+		c.Node = it.late.node(b)
+	default:
+		c.Line = int(it.line)
+	}
+	if g.made == nil {
+		g.made = make(map[[2]int]Case)
+	}
+	g.made[[2]int{from, end}] = c
+	return c
+}
+
+func (b *builder) test(it *item) Test {
+	t := Test{Line: int(it.line), Box: it.Box, Guard: it.guard}
+	if it.late != nil && !it.guard {
+		t.Then = it.late.node(b)
+	}
+	return t
+}
+
+// reduce leaves out, of items in order, what is covered by one before it, and guards after which nothing comes.
+func (b *builder) reduce(items []item, cell *Box) []item {
+	const few = 128 // items that are compared with each other
+	out := items[:0:0]
+	for i := range items {
+		it := &items[i]
+		covered := false
+		for j := max(0, len(out)-few); j < len(out) && !covered; j++ {
+			covered = !b.loose(&out[j]) && out[j].covers(&it.Box)
+		}
+		if covered {
+			continue
+		}
+		out = append(out, *it)
+		if !b.loose(it) && it.covers(cell) {
+			break // nothing gets past it
+		}
+	}
+	return trimmed(out)
+}
+
+// trimmed is items without the guards at their end.
+func trimmed(items []item) []item {
+	for len(items) > 0 && items[len(items)-1].guard {
+		items = items[:len(items)-1]
+	}
+	return items
+}

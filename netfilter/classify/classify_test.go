@@ -1,0 +1,205 @@
+package classify
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+// walked is how a packet came through a structure, and what it would cost by the model.
+type walked struct {
+	probes, jumps, tests int
+	cost                 float64
+}
+
+// find is what a structure does to a packet: the line, -1 for none; back tells that a guard has sent it back.
+func (n *Node) find(p *point, width int, w *walked) (line int) {
+	for i := range n.Steps {
+		s := &n.Steps[i]
+		if s.Call != nil {
+			w.jumps++
+			w.cost += costJump
+			if line := s.Call.find(p, width, w); line >= 0 {
+				return line
+			}
+			continue
+		}
+		if len(s.Cases) == 0 {
+			w.tests++
+			w.cost += costTest
+			if !s.Test.Box.holds(p) {
+				continue
+			}
+			if s.Test.Guard {
+				return -1
+			}
+			if s.Test.Then != nil {
+				w.jumps++
+				w.cost += costJump
+				return s.Test.Then.find(p, width, w)
+			}
+			return s.Test.Line
+		}
+		w.probes++
+		w.cost += s.Probe.cost()
+		v := s.Probe.valueOf(p, width)
+		lo, hi := 0, len(s.Cases)
+		for lo < hi {
+			if mid := (lo + hi) / 2; s.Cases[mid].Value.compare(v) < 0 {
+				lo = mid + 1
+			} else {
+				hi = mid
+			}
+		}
+		if lo == len(s.Cases) || s.Cases[lo].Value != v {
+			continue
+		}
+		if s.Cases[lo].Node == nil {
+			return s.Cases[lo].Line
+		}
+		w.jumps++
+		w.cost += costJump
+		if line := s.Cases[lo].Node.find(p, width, w); line >= 0 {
+			return line
+		}
+	}
+	return -1
+}
+
+func (p Probe) valueOf(pt *point, width int) (v Value) {
+	for a, n := range p.Bits {
+		if n > 0 {
+			v.Addr[a] = first(pt.addr[a], int(n), width)
+		}
+	}
+	if p.Proto {
+		v.Proto = pt.proto
+	}
+	if p.Dport {
+		v.Dport = pt.port[Dport]
+	}
+	return v
+}
+
+type size struct {
+	nodes, probes, cases, tests, guards, calls int
+	seen                                       map[*Node]int
+}
+
+// measure counts what a structure is made of, and returns how deep it is.
+func (n *Node) measure(s *size) (depth int) {
+	if d, ok := s.seen[n]; ok {
+		return d
+	}
+	if s.seen == nil {
+		s.seen = make(map[*Node]int)
+	}
+	visit := func(n *Node) {
+		if n != nil {
+			depth = max(depth, n.measure(s))
+		}
+	}
+	s.nodes++
+	for i := range n.Steps {
+		st := &n.Steps[i]
+		switch {
+		case st.Call != nil:
+			s.calls++
+			visit(st.Call)
+		case len(st.Cases) == 0:
+			s.tests++
+			if st.Test.Guard {
+				s.guards++
+			}
+			visit(st.Test.Then)
+		default:
+			s.probes++
+			s.cases += len(st.Cases)
+			for j := range st.Cases {
+				visit(st.Cases[j].Node)
+			}
+		}
+	}
+	s.seen[n] = depth + 1
+	return depth + 1
+}
+
+func (s size) String() string {
+	return fmt.Sprintf("nodes %d probes %d cases %d tests %d guards %d calls %d ~%.1fMB", s.nodes, s.probes, s.cases, s.tests, s.guards, s.calls,
+		(float64(s.nodes)*350+float64(s.tests+s.calls)*450+float64(s.cases)*90)/1e6)
+}
+
+func firstOf(lines []Line, p *point) int {
+	for i := range lines {
+		if lines[i].holds(p) {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestBuildIsFirstMatch(t *testing.T) {
+	for _, width := range []int{32, 128} {
+		for _, shape := range shapes {
+			for _, n := range []int{10, 100, 1000} {
+				for seed := range uint64(5) {
+					lines := generate(shape, n, width, seed)
+					root := Build(lines, Options{Width: width, Guards: 16})
+					g := &gen{Rand: rand.New(rand.NewPCG(seed, 1)), width: width}
+					for i := range 4 * n {
+						p := g.in(&lines[i%n].Box)
+						if i%3 == 0 {
+							q := g.in(&lines[g.IntN(n)].Box)
+							p.addr[g.IntN(2)], p.port[g.IntN(2)] = q.addr[g.IntN(2)], q.port[g.IntN(2)]
+						}
+						var w walked
+						if want, got := firstOf(lines, &p), root.find(&p, width, &w); want != got {
+							t.Fatalf("%s, %d lines of %d bits, seed %d: the first of %+v is %d, found %d", shape, n, width, seed, p, want, got)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	for _, n := range []int{1000, 10000} {
+		for _, width := range []int{32, 128} {
+			for _, shape := range shapes {
+				lines := generate(shape, n, width, 1)
+				for _, guards := range []int{8, 24} {
+					start := time.Now()
+					root := Build(lines, Options{Width: width, Guards: guards})
+					took := time.Since(start)
+					var s size
+					root.measure(&s)
+					g := &gen{Rand: rand.New(rand.NewPCG(1, 1)), width: width}
+					var w walked
+					worst, wrong := 0.0, 0
+					const packets = 3000
+					for range packets {
+						p := g.in(&lines[g.IntN(n)].Box)
+						before := w.cost
+						got := root.find(&p, width, &w)
+						worst = max(worst, w.cost-before)
+						if got != firstOf(lines, &p) {
+							wrong++
+						}
+					}
+					top, leaf := 0, 0
+					for i := range root.Steps {
+						if len(root.Steps[i].Cases) > 0 {
+							top++
+						} else {
+							leaf++
+						}
+					}
+					fmt.Printf("%-12s %5d w%-3d g%-2d: mean %5.0f worst %5.0f probes %.1f jumps %.1f tests %.1f | %v root %d+%d wrong %d %v\n", shape, n, width, guards,
+						w.cost/packets, worst, float64(w.probes)/packets, float64(w.jumps)/packets, float64(w.tests)/packets, s, top, leaf, wrong, took.Round(time.Millisecond))
+				}
+			}
+		}
+	}
+}

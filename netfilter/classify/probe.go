@@ -1,0 +1,93 @@
+package classify
+
+// Probe is what a lookup asks of a packet, all in one key: prefixes of its addresses, its protocol, its destination port.
+type Probe struct {
+	Bits  [2]uint8 // of source and destination; 0: not asked
+	Proto bool
+	Dport bool // only with Proto
+}
+
+// Value is what a packet answers to a probe: the addresses' prefixes, the protocol and the port; zero where it is not asked.
+type Value struct {
+	Addr  [2]Key
+	Dport uint16
+	Proto uint8
+}
+
+// takes tells whether all packets of an item's box have the same answer.
+func (p Probe) takes(it *item) bool {
+	return it.bits[Src] >= p.Bits[Src] && it.bits[Dst] >= p.Bits[Dst] &&
+		(!p.Proto || it.Proto != AnyProto) && (!p.Dport || it.Port[Dport].Lo == it.Port[Dport].Hi)
+}
+
+// value is the answer of an item that the probe takes.
+func (p Probe) value(it *item, width int) (v Value) {
+	for a, n := range p.Bits {
+		if n > 0 {
+			v.Addr[a] = first(it.Addr[a].Lo, int(n), width)
+		}
+	}
+	if p.Proto {
+		v.Proto = uint8(it.Proto)
+	}
+	if p.Dport {
+		v.Dport = it.Port[Dport].Lo
+	}
+	return v
+}
+
+// cell is the packets of a box that give an answer.
+func (p Probe) cell(within *Box, v Value, width int) Box {
+	c := *within
+	for a, n := range p.Bits {
+		if n > 0 {
+			c.Addr[a] = c.Addr[a].meet(Span{v.Addr[a], last(v.Addr[a], int(n), width)})
+		}
+	}
+	if p.Proto {
+		c.Proto = int16(v.Proto)
+	}
+	if p.Dport {
+		c.Port[Dport] = Ports{v.Dport, v.Dport}
+	}
+	return c
+}
+
+// asks is the number of fields that the probe's key is made of.
+func (p Probe) asks() (n int) {
+	for _, b := range p.Bits {
+		if b > 0 {
+			n++
+		}
+	}
+	if p.Proto {
+		n++
+	}
+	if p.Dport {
+		n++
+	}
+	return n
+}
+
+func mix(h, x uint64) uint64 {
+	h = (h ^ x) * 0x9e3779b97f4a7c15
+	return h ^ h>>29
+}
+
+// hash is a hash of the answer, for counting.
+func (p Probe) hash(it *item, width int) uint64 {
+	h := uint64(0x2545f4914f6cdd1d)
+	for a, n := range p.Bits {
+		if n > 0 {
+			k := first(it.Addr[a].Lo, int(n), width)
+			h = mix(mix(h, k.Hi), k.Lo)
+		}
+	}
+	if p.Proto {
+		h = mix(h, uint64(it.Proto))
+	}
+	if p.Dport {
+		h = mix(h, uint64(it.Port[Dport].Lo))
+	}
+	return h
+}

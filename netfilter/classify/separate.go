@@ -1,0 +1,389 @@
+package classify
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// separation is a way to split items: those that a probe sends to groups, and the rest.
+type separation struct {
+	probe   Probe
+	groups  []*group // by value, in order
+	rest    []item
+	late    []*late
+	outside *outside
+	cost    float64
+}
+
+// group is the items that give a probe one answer, and the guards they need, in order.
+type group struct {
+	value   Value
+	cell    Box
+	items   []item
+	members int
+	guards  []int32 // until they are items
+	made    map[[2]int]Case
+}
+
+func (v Value) compare(o Value) int {
+	return cmp.Or(v.Addr[0].Compare(o.Addr[0]), v.Addr[1].Compare(o.Addr[1]), cmp.Compare(v.Proto, o.Proto), cmp.Compare(v.Dport, o.Dport))
+}
+
+// What things cost a packet, in nanoseconds, roughly: what counts is how they compare.
+const (
+	costProbe = 140
+	costField = 25
+	costJump  = 35
+	costTest  = 10
+)
+
+func (p Probe) cost() float64 { return costProbe + costField*float64(p.asks()) }
+
+// guess is what it may cost to find a packet's line among so many items.
+func guess(items float64) float64 {
+	const plain = 16
+	if items <= plain {
+		return costTest * items * 0.6
+	}
+	return costTest*plain*0.6 + 90*math.Log2(items/plain)
+}
+
+// choose is the best way to split items, nil where testing them one by one is.
+func (b *builder) choose(items []item, cell *Box, late bool) *separation {
+	const least = 6 // items
+	if len(items) < least {
+		return nil
+	}
+	real := 0
+	for i := range items {
+		if !items[i].guard {
+			real++
+		}
+	}
+	if real < least {
+		return nil
+	}
+	type scored struct {
+		probe Probe
+		cost  float64
+	}
+	var best []scored
+	for _, p := range b.probes(items, cell) {
+		members, square, groups := b.counter.count(p, items, b.Width)
+		if members < 3 || groups == 0 {
+			continue
+		}
+		n, m := float64(len(items)), float64(members)
+		share := m / float64(real)
+		cost := p.cost() + share*(costJump+guess(square/m)) + (1-share)*guess(n-m)
+		best = append(best, scored{p, cost})
+	}
+	slices.SortStableFunc(best, func(x, y scored) int { return cmp.Compare(x.cost, y.cost) })
+	const tried = 4
+	var chosen *separation
+	for _, c := range best[:min(tried, len(best))] {
+		if chosen != nil && c.cost > chosen.cost {
+			break
+		}
+		s := b.separate(items, cell, c.probe, late)
+		if len(s.groups) == 0 {
+			continue
+		}
+		b.rate(s, real)
+		if chosen == nil || s.cost < chosen.cost {
+			chosen = s
+		}
+	}
+	if chosen == nil || chosen.cost >= costTest*0.6*float64(len(items)) {
+		return nil
+	}
+	chosen.finish(b)
+	return chosen
+}
+
+// rate estimates what a separation costs.
+func (b *builder) rate(s *separation, real int) {
+	members, inside := 0, float64(len(s.late))*(2*costJump+guess(float64(len(s.rest))))
+	for _, g := range s.groups {
+		members += g.members
+		if n := len(g.items) + len(g.guards); n == 1 {
+			inside += costTest
+		} else {
+			inside += float64(g.members) * (costJump + guess(float64(n)))
+		}
+	}
+	m := float64(members)
+	share := m / float64(real)
+	s.cost = s.probe.cost() + share*inside/m + (1-share)*guess(float64(len(s.rest)))
+}
+
+// probes is the probes worth a thought, for items within a cell.
+func (b *builder) probes(items []item, cell *Box) (out []Probe) {
+	known := [2]uint8{uint8(Bits(cell.Addr[Src], b.Width)), uint8(Bits(cell.Addr[Dst], b.Width))}
+	lengths := [2][]uint8{}
+	for a := range lengths {
+		lengths[a] = append(lengths[a], 0)
+		var n [129]int
+		total := 0
+		for i := range items {
+			if !items[i].guard && items[i].bits[a] > known[a] {
+				n[items[i].bits[a]]++
+				total++
+			}
+		}
+		// Lengths that a fifth more of the items have, each time, the longest first.
+		const steps = 6
+		have, next := 0, 0
+		for l := b.Width; l > int(known[a]); l-- {
+			if have += n[l]; n[l] > 0 && have >= next {
+				lengths[a] = append(lengths[a], uint8(l))
+				next = have + max(1, total/steps)
+			} else if n[l] > 0 && n[l-1] == 0 && have > 0 && have < total && len(lengths[a]) < 3*steps {
+				continue
+			}
+		}
+		// And the shortest.
+		for l := int(known[a]) + 1; l <= b.Width; l++ {
+			if n[l] > 0 {
+				if !slices.Contains(lengths[a], uint8(l)) {
+					lengths[a] = append(lengths[a], uint8(l))
+				}
+				break
+			}
+		}
+	}
+	for _, ports := range []Probe{{}, {Proto: true}, {Proto: true, Dport: true}} {
+		if ports.Proto && cell.Proto != AnyProto && (!ports.Dport || cell.Port[Dport].Lo == cell.Port[Dport].Hi) {
+			continue
+		}
+		for _, src := range lengths[Src] {
+			for _, dst := range lengths[Dst] {
+				p := ports
+				p.Bits = [2]uint8{src, dst}
+				if p != (Probe{}) {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// counter counts answers.
+type counter struct {
+	slots []slot
+	round uint32
+}
+
+type slot struct {
+	hash  uint64
+	n     uint32
+	round uint32
+}
+
+// count is how many items a probe takes, the sum of the squares of its groups' sizes, and their number.
+func (c *counter) count(p Probe, items []item, width int) (members int, square float64, groups int) {
+	size := 1
+	for size < 2*len(items) {
+		size *= 2
+	}
+	if len(c.slots) < size {
+		c.slots, c.round = make([]slot, size), 0
+	}
+	c.round++
+	mask := uint64(len(c.slots) - 1)
+	for i := range items {
+		it := &items[i]
+		if it.guard || !p.takes(it) {
+			continue
+		}
+		members++
+		h := p.hash(it, width)
+		for at := h & mask; ; at = (at + 1) & mask {
+			s := &c.slots[at]
+			if s.round != c.round {
+				*s = slot{h, 0, c.round}
+				groups++
+			}
+			if s.hash == h {
+				square += float64(2*s.n + 1)
+				s.n++
+				break
+			}
+		}
+	}
+	return members, square, groups
+}
+
+// separate splits items by a probe. A member that needs too many guards is late, or stays in the rest where that is not allowed.
+func (b *builder) separate(items []item, cell *Box, p Probe, mayBeLate bool) *separation {
+	s := &separation{probe: p}
+	out := newOutside(b, p, items)
+	for i := range items {
+		if items[i].guard || !p.takes(&items[i]) {
+			out.add(i)
+		}
+	}
+	limit := b.Guards
+	if !mayBeLate {
+		const without = 4 // times as many guards as where members may be late
+		limit *= without
+	}
+	byValue := make(map[Value]*group)
+	var guards []int32
+	for i := range items {
+		m := &items[i]
+		if m.guard || !p.takes(m) {
+			s.rest = append(s.rest, *m)
+			continue
+		}
+		v := p.value(m, b.Width)
+		guards = out.meeting(guards[:0], m, v, 0, limit+1)
+		many := len(guards) > limit
+		if many && !mayBeLate {
+			out.insert(i)
+			s.rest = append(s.rest, *m)
+			continue
+		}
+		g := byValue[v]
+		if g == nil {
+			g = &group{value: v, cell: p.cell(cell, v, b.Width)}
+			byValue[v] = g
+			s.groups = append(s.groups, g)
+		}
+		member := *m
+		if many {
+			member.late = &late{it: *m, value: v, outside: out}
+			s.late = append(s.late, member.late)
+		} else {
+			g.guards = append(g.guards, guards...)
+		}
+		g.items = append(g.items, member)
+		g.members++
+	}
+	s.outside = out
+	return s
+}
+
+// finish puts guards in their places.
+func (s *separation) finish(b *builder) {
+	items := s.outside.items
+	kept := s.groups[:0]
+	for _, g := range s.groups {
+		slices.Sort(g.guards)
+		for _, i := range slices.Compact(g.guards) {
+			o := &items[i]
+			g.items = append(g.items, b.item(o.meet(&g.cell), int(o.line), true))
+		}
+		g.guards = nil
+		slices.SortFunc(g.items, func(x, y item) int { return cmp.Compare(x.line, y.line) })
+		if g.items = b.reduce(g.items, &g.cell); len(g.items) > 0 {
+			kept = append(kept, g)
+		}
+	}
+	slices.SortFunc(kept, func(x, y *group) int { return x.value.compare(y.value) })
+	s.groups = kept
+}
+
+// outside finds, among items that a probe does not send to a group, those that meet one that it does.
+type outside struct {
+	*builder
+	probe   Probe
+	items   []item
+	shapes  []shape
+	buckets map[bucket][]int32 // of items that fix the same of an answer, in order
+}
+
+// shape is what of a probe's answer an item fixes.
+type shape struct {
+	bits         [2]uint8
+	proto, dport bool
+}
+
+type bucket struct {
+	shape shape
+	value Value
+}
+
+func newOutside(b *builder, p Probe, items []item) *outside {
+	return &outside{builder: b, probe: p, items: items, buckets: make(map[bucket][]int32)}
+}
+
+// answer is what of an answer a shape keeps.
+func (sh shape) answer(v Value, width int) Value {
+	for a, n := range sh.bits {
+		v.Addr[a] = first(v.Addr[a], int(n), width)
+	}
+	if !sh.proto {
+		v.Proto = 0
+	}
+	if !sh.dport {
+		v.Dport = 0
+	}
+	return v
+}
+
+// bucket is where an item belongs.
+func (o *outside) bucket(it *item) bucket {
+	p := o.probe
+	sh := shape{
+		bits:  [2]uint8{min(it.bits[0], p.Bits[0]), min(it.bits[1], p.Bits[1])},
+		proto: p.Proto && it.Proto != AnyProto,
+	}
+	sh.dport = p.Dport && sh.proto && it.Port[Dport].Lo == it.Port[Dport].Hi
+	v := Value{Addr: [2]Key{it.Addr[0].Lo, it.Addr[1].Lo}, Proto: uint8(it.Proto), Dport: it.Port[Dport].Lo}
+	return bucket{sh, sh.answer(v, o.Width)}
+}
+
+// add adds the item with a number, in order.
+func (o *outside) add(i int) {
+	at := o.bucket(&o.items[i])
+	list := o.buckets[at]
+	if list == nil && !slices.Contains(o.shapes, at.shape) {
+		o.shapes = append(o.shapes, at.shape)
+	}
+	o.buckets[at] = append(list, int32(i))
+}
+
+// insert adds an item out of order.
+func (o *outside) insert(i int) {
+	o.add(i)
+	slices.Sort(o.buckets[o.bucket(&o.items[i])])
+}
+
+// meet is how many items from a line on and below another meet a member.
+func (o *outside) meet(m *item, v Value, from, end int32) int {
+	n := 0
+	for _, i := range o.meeting(nil, m, v, from, len(o.items)) {
+		if o.items[i].line < end {
+			n++
+		}
+	}
+	return n
+}
+
+// meeting appends the items before a member that meet it and lead elsewhere, from a line on; not more than most, and not in order.
+func (o *outside) meeting(dst []int32, m *item, v Value, from int32, most int) []int32 {
+	target := o.lines[m.line].Target
+	byLine := func(i, line int32) int { return cmp.Compare(o.items[i].line, line) }
+	for _, sh := range o.shapes {
+		list := o.buckets[bucket{sh, sh.answer(v, o.Width)}]
+		if from > 0 {
+			at, _ := slices.BinarySearchFunc(list, from, byLine)
+			list = list[at:]
+		}
+		for _, i := range list {
+			it := &o.items[i]
+			if it.line >= m.line {
+				break
+			}
+			if (it.guard || o.lines[it.line].Target != target) && it.overlaps(&m.Box) {
+				if dst = append(dst, i); len(dst) == most {
+					return dst
+				}
+			}
+		}
+	}
+	return dst
+}

@@ -1,0 +1,231 @@
+package compile
+
+import (
+	"fmt"
+	"slices"
+
+	"ringwall/netfilter/classify"
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// line is one way to match a rule, for packets of one family: they are in a box, and do what is asked besides.
+type line struct {
+	classify.Box
+	bound [2]bool // the box's addresses are but a bound: what is asked besides holds them
+	rest  conj
+}
+
+// mostBoxes is how many boxes one rule may be. What would be more is one box of everything a line, of which all else is asked.
+const mostBoxes = 64
+
+// width is the number of bits of a family's addresses.
+func (f family) width() int {
+	if f == ipv6 {
+		return 128
+	}
+	return 32
+}
+
+// boxes matches what a rule matches of a family: each line is enough.
+func (c *compiler) boxes(r *policy.Rule, f family) ([]line, error) {
+	m, owner := &r.Match, ChainName(r)
+	if m.Sport.IsEmpty() {
+		return nil, nil
+	}
+	keys, err := keyLines(m)
+	if err != nil {
+		return nil, err
+	}
+	keys = product(keys, expiry(r))
+	whats := trafficBoxes(traffic{what: m.What, sport: m.Sport}, f)
+	from := c.spans(m.From, f, f.saddr(), owner+"/from")
+	to := c.spans(m.To, f, f.daddr(), owner+"/to")
+	if len(keys)*len(whats)*len(from)*len(to) > mostBoxes {
+		return c.coarse(r, f)
+	}
+	var out []line
+	for _, w := range whats {
+		for _, src := range from {
+			for _, dst := range to {
+				for _, k := range keys {
+					l := w
+					l.Addr = [2]classify.Span{src.Span, dst.Span}
+					l.bound = [2]bool{src.rest != nil, dst.rest != nil}
+					l.rest = and(w.rest, k, src.rest, dst.rest)
+					out = append(out, l)
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// coarse is boxes of everything, and all that a rule matches asked besides.
+func (c *compiler) coarse(r *policy.Rule, f family) ([]line, error) {
+	exprs, err := c.familyLines(&r.Match, ChainName(r), f)
+	if err != nil {
+		return nil, err
+	}
+	var out []line
+	for _, e := range product(exprs, expiry(r)) {
+		out = append(out, line{Box: classify.Everything(f.width()), rest: e})
+	}
+	return out, nil
+}
+
+// span is addresses that follow one another, and what is asked of them besides; the span is but a bound then.
+type span struct {
+	classify.Span
+	rest conj
+}
+
+// spans is addresses of a family: those few that a rule names by themselves, sets whole.
+func (c *compiler) spans(a policy.Addrs, f family, field ruleset.Field, name string) (out []span) {
+	if a.IsAny() {
+		return []span{{Span: classify.Everything(f.width()).Addr[0]}}
+	}
+	for i := range a.Terms {
+		t := &a.Terms[i]
+		var ranges []classify.Span
+		if f == ipv6 {
+			ranges = spansOf(t.Static.V6)
+		} else {
+			ranges = spansOf(t.Static.V4)
+		}
+		if len(ranges) == 0 {
+			continue
+		}
+		if few := len(ranges) == 1 || len(ranges) <= maxAnonymous && a.Set == ""; few && t.IsStatic() {
+			for _, s := range ranges {
+				out = append(out, span{Span: s})
+			}
+			continue
+		}
+		hull := classify.Span{Lo: ranges[0].Lo, Hi: ranges[len(ranges)-1].Hi}
+		for _, rest := range c.term(a, i, f, field, name) {
+			out = append(out, span{hull, rest})
+		}
+	}
+	return out
+}
+
+func spansOf[K addrset.Address[K]](s addrset.Set[K]) []classify.Span {
+	out := make([]classify.Span, s.Len())
+	for i, r := range s.Ranges() {
+		out[i] = classify.Span{Lo: wide(r.Lo), Hi: wide(r.Hi)}
+	}
+	return out
+}
+
+// wide is an address as a number of 128 bits.
+func wide[K addrset.Address[K]](k K) classify.Key {
+	switch k := any(k).(type) {
+	case addrset.U32:
+		return classify.Key{Lo: uint64(k)}
+	case addrset.U128:
+		return k
+	}
+	return classify.Key{}
+}
+
+// trafficBoxes is traffic of a family: protocols and ports in boxes, ICMP types and long lists asked besides.
+func trafficBoxes(t traffic, f family) (out []line) {
+	whole := line{Box: classify.Everything(f.width())}
+	keys := t.what.V4
+	if f == ipv6 {
+		keys = t.what.V6
+	}
+	if keys.IsAll() && t.sport.IsAll() {
+		return []line{whole}
+	}
+	const many = 8 // protocols, or ranges of ports
+	details := detailsOf(keys, f)
+	if !t.sport.IsAll() {
+		details = slices.DeleteFunc(details, func(d detail) bool { return !policy.HasPorts(d.proto) })
+	}
+	if len(details) > many {
+		for _, rest := range t.of(details, f) {
+			l := whole
+			l.rest = rest
+			out = append(out, l)
+		}
+		return out
+	}
+	for _, d := range details {
+		l := whole
+		l.Proto = int16(d.proto)
+		switch {
+		case isICMP(d.proto, f) && !d.low.IsAll():
+			for _, rest := range types(d.low, f, t.reply) {
+				l.rest = and(conj{equal(ruleset.L4Proto, uint64(d.proto))}, rest)
+				out = append(out, l)
+			}
+		case !policy.HasPorts(d.proto):
+			out = append(out, l)
+		case d.low.Len()*t.sport.Len() > many:
+			l.rest = and(conj{equal(ruleset.L4Proto, uint64(d.proto))}, t.ports(d.low))
+			out = append(out, l)
+		default:
+			for _, dport := range d.low.Ranges() {
+				for _, sport := range t.sport.Ranges() {
+					l.Port = [2]classify.Ports{{Lo: uint16(dport.Lo), Hi: uint16(dport.Hi)}, {Lo: uint16(sport.Lo), Hi: uint16(sport.Hi)}}
+					out = append(out, l)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// asks is the expressions that let only the packets of a line on, of those that are in a cell: what sorts out most comes first.
+func (l *line) asks(f family, within *classify.Box, cell *classify.Box) conj {
+	var addrs, ports conj
+	fields := [2]ruleset.Field{f.saddr(), f.daddr()}
+	order := [2]int{classify.Src, classify.Dst}
+	if span := func(i int) int { return classify.Bits(within.Addr[i], f.width()) }; span(classify.Dst) > span(classify.Src) {
+		order = [2]int{classify.Dst, classify.Src}
+	}
+	for _, i := range order {
+		if s := within.Addr[i]; s != cell.Addr[i] && !l.bound[i] {
+			addrs = append(addrs, f.between(fields[i], l.Addr[i]))
+		}
+	}
+	if len(addrs) > 0 || len(l.rest) > 0 {
+		addrs = and(f.guard(), addrs) // what is asked besides may be of the family, too
+	}
+	for i, field := range [2]ruleset.Field{ruleset.Dport, ruleset.Sport} {
+		if p := within.Port[i]; p != cell.Port[i] {
+			ports = append(ports, numbers(field, addrset.Between(addrset.U16(l.Port[i].Lo), addrset.U16(l.Port[i].Hi)), false))
+		}
+	}
+	if within.Proto != cell.Proto || len(ports) > 0 {
+		ports = and(conj{equal(ruleset.L4Proto, uint64(within.Proto))}, ports)
+	}
+	return and(addrs, ports, l.rest)
+}
+
+// between matches a span of addresses.
+func (f family) between(field ruleset.Field, s classify.Span) ruleset.Expr {
+	if f == ipv6 {
+		return ranges(field, addrset.Between(s.Lo, s.Hi), false)
+	}
+	return ranges(field, addrset.Between(addrset.U32(s.Lo.Lo), addrset.U32(s.Hi.Lo)), false)
+}
+
+// bytes is an address as the kernel has it.
+func (f family) bytes(k classify.Key) []byte {
+	if f == ipv6 {
+		return k.Addr().AsSlice()
+	}
+	return addrset.U32(k.Lo).Addr().AsSlice()
+}
+
+// text is an address as a part of a name.
+func (f family) text(k classify.Key, bits int) string {
+	if f == ipv6 {
+		return fmt.Sprintf("%016x%016x", k.Hi, k.Lo)[:max(1, (bits+3)/4)] + fmt.Sprintf("-%d", bits)
+	}
+	return fmt.Sprintf("%s-%d", addrset.U32(k.Lo).Addr(), bits)
+}

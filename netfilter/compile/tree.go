@@ -1,0 +1,177 @@
+package compile
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ringwall/netfilter/classify"
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/policy"
+)
+
+// tree is a family's half of a list as chains and maps. Names in it begin with its own, and say what is known of a packet there; so
+// an edit that changes few nodes changes few chains.
+type tree struct {
+	*compiler
+	family family
+	name   string
+	rules  []*policy.Rule
+	lines  []line
+	boxes  []classify.Line
+	chains map[*classify.Node]string
+	taken  map[string]int
+}
+
+// guards is how many guards a line may need, see classify.Options.
+const guards = 12
+
+func (t *tree) build() {
+	t.chains, t.taken = make(map[*classify.Node]string), make(map[string]int)
+	root := classify.Build(t.boxes, classify.Options{Width: t.family.width(), Guards: guards})
+	t.chainOf(root, t.name)
+}
+
+// chainOf is the chain of a node, which gets a name like the one that is given where it has none yet.
+func (t *tree) chainOf(n *classify.Node, name string) string {
+	if have, ok := t.chains[n]; ok {
+		return have
+	}
+	name = t.unique(name)
+	t.chains[n] = name
+	ch := t.chain(name)
+	for i := range n.Steps {
+		s := &n.Steps[i]
+		switch {
+		case len(s.Cases) > 0:
+			ch.Rules = append(ch.Rules, t.probe(s, name))
+		case s.Call != nil:
+			called := t.chainOf(s.Call, fmt.Sprintf("%s/before", name))
+			ch.Rules = append(ch.Rules, rule(nil, ruleset.Verdict{Kind: ruleset.Jump, Chain: called}))
+		default:
+			ch.Rules = append(ch.Rules, t.test(&s.Test, n, name))
+		}
+	}
+	return name
+}
+
+// unique is a name that is not taken, with a number where the plain one is.
+func (t *tree) unique(name string) string {
+	const most = 200
+	if len(name) > most {
+		name = name[:most]
+	}
+	t.taken[name]++
+	if n := t.taken[name]; n > 1 {
+		return t.unique(fmt.Sprintf("%s/%d", name, n))
+	}
+	return name
+}
+
+// test is the rule of a test.
+func (t *tree) test(test *classify.Test, n *classify.Node, name string) *ruleset.Rule {
+	l := &t.lines[test.Line]
+	asks := l.asks(t.family, &test.Box, &n.Cell)
+	switch {
+	case test.Guard:
+		return rule(asks, ruleset.Verdict{Kind: ruleset.Return})
+	case test.Then != nil:
+		return rule(asks, to(t.chainOf(test.Then, t.late(test.Line))))
+	}
+	return rule(asks, to(t.target(test.Line)))
+}
+
+func (t *tree) target(line int) string { return ChainName(t.rules[t.boxes[line].Target]) }
+
+// late is the name of the chain for packets in a line that others before it may still take.
+func (t *tree) late(line int) string {
+	return t.name + "/late/" + strings.ReplaceAll(t.rules[t.boxes[line].Target].ID, "~", "/")
+}
+
+// probe is the rule of a probe, whose cases become a map.
+func (t *tree) probe(s *classify.Step, chain string) *ruleset.Rule {
+	f, p := t.family, s.Probe
+	m := &ruleset.Map{Size: mapRoom(len(s.Cases))}
+	var ref ruleset.VMapRef
+	var kind []string
+	for a, field := range [2]ruleset.Field{f.saddr(), f.daddr()} {
+		if bits := int(p.Bits[a]); bits > 0 {
+			key := ruleset.Key{Field: field}
+			if bits < f.width() {
+				key.Mask = make([]byte, f.width()/8)
+				for i := range bits {
+					key.Mask[i/8] |= 0x80 >> (i % 8)
+				}
+			}
+			ref.Keys = append(ref.Keys, key)
+			kind = append(kind, fmt.Sprintf("%c%d", "sd"[a], bits))
+		}
+	}
+	if p.Proto {
+		ref.Keys = append(ref.Keys, ruleset.Key{Field: ruleset.L4Proto})
+		kind = append(kind, "proto")
+	}
+	if p.Dport {
+		ref.Keys = append(ref.Keys, ruleset.Key{Field: ruleset.Dport})
+		kind = append(kind, "port")
+	}
+	for _, k := range ref.Keys {
+		m.Keys = append(m.Keys, k.Field)
+	}
+	m.Name = t.unique(chain + "/by-" + strings.Join(kind, "-"))
+	ref.Map = m.Name
+	t.rs.Maps = append(t.rs.Maps, m)
+	for i := range s.Cases {
+		c := &s.Cases[i]
+		var key []byte
+		var known []string
+		for a, bits := range p.Bits {
+			if bits > 0 {
+				key = append(key, f.bytes(c.Value.Addr[a])...)
+				known = append(known, string("sd"[a])+f.text(c.Value.Addr[a], int(bits)))
+			}
+		}
+		if p.Proto {
+			key = append(key, c.Value.Proto)
+			known = append(known, protoText(c.Value.Proto))
+		}
+		if p.Dport {
+			key = append(key, ruleset.Dport.Value(uint64(c.Value.Dport))...)
+			known = append(known, fmt.Sprint(c.Value.Dport))
+		}
+		v := ruleset.Verdict{Kind: ruleset.Goto}
+		if c.Node == nil {
+			v.Chain = t.target(c.Line)
+		} else {
+			v = ruleset.Verdict{Kind: ruleset.Jump, Chain: t.chainOf(c.Node, t.name+"/"+strings.Join(known, "."))}
+		}
+		m.Elems = append(m.Elems, ruleset.MapElem{Interval: ruleset.Interval{Lo: key, Hi: key}, Verdict: v})
+	}
+	slices.SortFunc(m.Elems, func(x, y ruleset.MapElem) int { return bytes.Compare(x.Lo, y.Lo) })
+	var head conj
+	if p.Bits != [2]uint8{} {
+		head = f.guard()
+	}
+	return rule(head, ref)
+}
+
+// mapRoom is the size that the kernel is told for a map of n elements, with space to grow in place.
+func mapRoom(n int) uint32 {
+	size := uint32(16)
+	for int(size) < n+n/2 {
+		size *= 2
+	}
+	return size
+}
+
+// protoText is a protocol as a part of a name.
+func protoText(proto uint8) string {
+	switch proto {
+	case policy.ProtoTCP:
+		return "tcp"
+	case policy.ProtoUDP:
+		return "udp"
+	}
+	return fmt.Sprintf("proto%d", proto)
+}
