@@ -19,7 +19,7 @@ func (w *Workload) Packets(count int, seed uint64) []policy.Packet {
 	}
 	everywhere.To = everywhere.From
 	if w.Shape == Host {
-		everywhere.To = hostPrefix
+		everywhere.To, everywhere.Proto = hostPrefix, policy.ProtoTCP // some firewalls admit ICMP unasked
 	}
 	out := make([]policy.Packet, count)
 	for i := range out {

@@ -16,7 +16,7 @@ import (
 // TestSameForEver pins what is drawn: documented figures are of these policies.
 func TestSameForEver(t *testing.T) {
 	want := map[workload.Shape]string{
-		workload.Host: "f562a470", workload.ACL: "6960a48f", workload.FW: "f6f34148", workload.IPC: "52ca12b0", workload.Six: "bfda01b6",
+		workload.Host: "afa022a6", workload.ACL: "6960a48f", workload.FW: "f6f34148", workload.IPC: "52ca12b0", workload.Six: "bfda01b6",
 	}
 	for _, shape := range workload.Shapes {
 		h := sha256.New()
