@@ -25,7 +25,11 @@ type Line struct {
 type Node struct {
 	Cell  Box // what is known of packets here
 	Steps []Step
+	Part  *Part // nil where all lines are looked for that packets of the cell may be in
 }
+
+// Part is the lines from one on and below another.
+type Part struct{ From, End int }
 
 // Step is one of three: a probe where it has cases, a call where Call is set, and a test otherwise.
 type Step struct {
@@ -49,6 +53,7 @@ type Test struct {
 	Box   Box // what is still to be asked: the line's box within the node's cell
 	Guard bool
 	Then  *Node
+	Known bool // nothing is to be asked: only packets of the line come here
 }
 
 // Options bounds a structure.
@@ -56,6 +61,9 @@ type Options struct {
 	Width int // bits of an address
 	// Guards is how many guards a box may need to be probed for.
 	Guards int
+	// Late is how many steps of the root may have members that are late, see late. Each takes up to four levels of nodes below the
+	// root, and what comes last two.
+	Late int
 }
 
 // Build makes the structure for lines in order: the first that a packet is in decides. It depends on the lines alone.
@@ -67,6 +75,24 @@ func Build(lines []Line, opt Options) *Node {
 		items[i] = b.item(lines[i].Box, i, false)
 	}
 	return b.spine(b.reduce(items, &all), all)
+}
+
+// Size is how many tests and cases a structure has, each where it stands.
+func (n *Node) Size() int { return n.size(make(map[*Node]bool)) }
+
+func (n *Node) size(seen map[*Node]bool) (total int) {
+	if n == nil || seen[n] {
+		return 0
+	}
+	seen[n] = true
+	for i := range n.Steps {
+		s := &n.Steps[i]
+		total += max(1, len(s.Cases)) + s.Call.size(seen) + s.Test.Then.size(seen)
+		for j := range s.Cases {
+			total += s.Cases[j].Node.size(seen)
+		}
+	}
+	return total
 }
 
 // maxDepth is how deep nodes of probes are nested. The kernel follows 16 chains, of which those around the structure take 6.
@@ -124,6 +150,9 @@ func (b *builder) entry(g *group, from, end, depth int) Case {
 	switch it := &items[0]; {
 	case it.guard || b.loose(it) || !it.covers(&g.cell):
 		c.Node = b.node(items, g.cell, depth)
+		if from > 0 || end < len(g.items) {
+			c.Node.Part = &Part{int(items[0].line), int(items[len(items)-1].line) + 1}
+		}
 	case it.late != nil:
 		c.Node = it.late.node(b)
 	default:

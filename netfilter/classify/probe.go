@@ -74,6 +74,18 @@ func mix(h, x uint64) uint64 {
 	return h ^ h>>29
 }
 
+// hash is a hash of an item's box.
+func (it *item) hash() uint64 {
+	h := uint64(it.Proto)
+	for i := range 2 {
+		for _, k := range []Key{it.Addr[i].Lo, it.Addr[i].Hi} {
+			h = mix(mix(h, k.Hi), k.Lo)
+		}
+		h = mix(h, uint64(it.Port[i].Lo)<<16|uint64(it.Port[i].Hi))
+	}
+	return h
+}
+
 // hash is a hash of the answer, for counting.
 func (p Probe) hash(it *item, width int) uint64 {
 	h := uint64(0x2545f4914f6cdd1d)

@@ -35,13 +35,10 @@ type late struct {
 	made    *Node
 }
 
-// mostLate is how many steps may have members that are late. Each is followed into the next.
-const mostLate = 2
-
 func (b *builder) spine(items []item, cell Box) *Node {
 	sp := &spine{cell: cell, left: [][]item{items}, made: make(map[part]*Node)}
 	for late := 0; ; {
-		s := b.choose(items, &cell, late < mostLate)
+		s := b.choose(items, &cell, late < b.Late)
 		if s == nil {
 			break
 		}
@@ -63,15 +60,22 @@ func (sp *spine) add(s *separation) {
 		return
 	}
 	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
-	// The fewer members share a structure, the more there are, and the fewer lines follow it.
-	ends := max(2, int(1.5*math.Cbrt(float64(len(s.late)))))
-	wide := len(s.late)/ends + 1
-	narrow := wide/ends + 1
+	// The fewer members share a structure, the more structures there are, and the fewer lines follow each. Which members they end
+	// at depends on these members alone, so that an edit moves few ends.
+	ends := 1.5 * math.Cbrt(float64(len(s.late)))
+	wide := uint64(1) << max(0, int(math.Log2(float64(len(s.late))/ends)+0.5))
+	narrow := uint64(1) << max(0, int(math.Log2(float64(wide)/ends)+0.5))
+	var now [2]int32
 	for i, l := range s.late {
 		l.spine, l.step = sp, step
-		first := i / wide * wide
-		second := first + (i-first)/narrow*narrow
-		l.ends = [2]int32{s.late[first].it.line, s.late[second].it.line}
+		h := l.it.hash() >> 8
+		if i == 0 || h%wide == 0 {
+			now[0] = l.it.line
+		}
+		if i == 0 || h%narrow == 0 {
+			now[1] = l.it.line
+		}
+		l.ends = now
 	}
 }
 
@@ -81,6 +85,9 @@ func (sp *spine) node(b *builder, p part) *Node {
 		return n
 	}
 	n := &Node{Cell: sp.cell}
+	if p.step > 0 {
+		n.Part = &Part{int(p.from), int(p.end)}
+	}
 	sp.made[p] = n
 	for i := p.step; i < len(sp.steps); i++ {
 		step := Step{Probe: sp.steps[i].probe}
@@ -133,7 +140,9 @@ func (l *late) node(b *builder) *Node {
 	}
 	slices.SortFunc(rest, func(x, y item) int { return cmp.Compare(x.line, y.line) })
 	for _, it := range b.reduce(append(rest, l.it), &l.it.Box) {
-		n.Steps = append(n.Steps, Step{Test: b.test(&it)})
+		t := b.test(&it)
+		t.Known = it.line == l.it.line
+		n.Steps = append(n.Steps, Step{Test: t})
 	}
 	return n
 }

@@ -70,9 +70,11 @@ func TestWorkloads(t *testing.T) {
 			w := workload.Generate(shape, n, 1)
 			lines, width := linesOf(w)
 			packets := w.Packets(3000, 2)
-			for _, guards := range []int{12} {
+			for _, opt := range []Options{{Late: 2}} {
+				guards := 12
+				opt.Width, opt.Guards = width, guards
 				start := time.Now()
-				root := Build(lines, Options{Width: width, Guards: guards})
+				root := Build(lines, opt)
 				took := time.Since(start)
 				var s size
 				depth := root.measure(&s)
@@ -100,7 +102,7 @@ func TestWorkloads(t *testing.T) {
 						leaf++
 					}
 				}
-				fmt.Printf("%-5s %6d g%-3d: mean %5.0f worst %6.0f probes %.1f jumps %.1f tests %.1f | %v depth %d root %d+%d wrong %d hit %d %v\n", shape, n, guards,
+				fmt.Printf("%-5s %6d late%d: mean %5.0f worst %6.0f probes %.1f jumps %.1f tests %.1f | %v depth %d root %d+%d wrong %d hit %d %v\n", shape, n, opt.Late,
 					all.cost/k, worst, float64(all.probes)/k, float64(all.jumps)/k, float64(all.tests)/k, s, depth, top, leaf, wrong, hit, took.Round(time.Millisecond))
 			}
 		}

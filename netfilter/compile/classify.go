@@ -8,8 +8,13 @@ import (
 	"ringwall/rules/policy"
 )
 
-// fewLines is up to how many lines a list stays one: to try them in order is quicker then than to look anything up.
-const fewLines = 24
+// linear is the longest list that stays one. To try so many lines in order is quicker than to look anything up.
+func (o Options) linear() int {
+	if o.Linear != 0 {
+		return o.Linear
+	}
+	return 24
+}
 
 // classify makes what leads a packet to the chain of the first rule of a list that matches it, and lets it fall through where
 // there is none: a plain ordered list where it is short, else a structure of lookups for each family.
@@ -31,7 +36,7 @@ func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) error {
 		lines = max(lines, len(t.lines))
 		trees = append(trees, t)
 	}
-	if lines <= fewLines {
+	if lines <= c.opt.linear() {
 		for _, r := range list {
 			lines, err := c.lines(&r.Match, ChainName(r))
 			if err != nil {

@@ -18,6 +18,8 @@ type Options struct {
 	// DNAT, and is judged a second time: by `forward` where transit is judged, by `in` at the input hook where it was sent to
 	// another address or port of this host. That may refuse too much, never too little.
 	NoLabels bool
+	// Linear is up to how many lines a list stays a plain one, instead of chains and maps: 0 for what is best for packets.
+	Linear int
 }
 
 // labelBit is the bit of a connection's label that says that `in` has admitted it.
@@ -125,11 +127,11 @@ func to(chain string) ruleset.Expr { return ruleset.Verdict{Kind: ruleset.Goto, 
 // blockChains refuse what `block` names before conntrack spends anything on it.
 func (c *compiler) blockChains() {
 	in := c.baseChain(chainRawIn, ruleset.Prerouting, priorityRaw, false)
-	add(in, []conj{loopback(ruleset.IIfName)}, accept)
+	add(in, []conj{loopback(ruleset.IIf)}, accept)
 	add(in, c.blocked(family.saddr), to(chainBlockIn))
 
 	out := c.baseChain(chainRawOut, ruleset.Output, priorityRaw, false)
-	add(out, []conj{loopback(ruleset.OIfName)}, accept)
+	add(out, []conj{loopback(ruleset.OIf)}, accept)
 	add(out, c.blocked(family.daddr), to(chainBlockOut))
 
 	// Failsafe is for connections to this host, so transit has no part in it.
@@ -150,12 +152,7 @@ func (c *compiler) blockChains() {
 func (c *compiler) preChain() {
 	base := c.p.Base
 	ch := c.baseChain(chainPre, ruleset.Prerouting, priorityJudge, true)
-	if base.Loopback {
-		add(ch, []conj{loopback(ruleset.IIfName)}, accept)
-	}
-	if base.Established {
-		add(ch, []conj{established()}, accept)
-	}
+	c.passing(ch, ruleset.IIf)
 	if !base.ReversePath {
 		add(ch, []conj{here(false)}, to(chainBaseIn))
 		add(ch, only(), accept)
@@ -180,17 +177,23 @@ func (c *compiler) preChain() {
 	add(pre, only(), to(chainIn))
 }
 
+// passing accepts what most packets are. Established ones are asked for first: no verdict changes by it.
+func (c *compiler) passing(ch *ruleset.Chain, iface ruleset.Field) {
+	if c.p.Base.Established {
+		add(ch, []conj{established()}, accept)
+	}
+	if c.p.Base.Loopback {
+		add(ch, []conj{loopback(iface)}, accept)
+	}
+}
+
 // inputChain lets in what prerouting has judged, and has the rest judged here: what another table's DNAT has brought, and what
 // the routing table did not call this host's.
 func (c *compiler) inputChain() {
 	ch := c.baseChain(chainInput, ruleset.Input, priorityInput, true)
-	if c.p.Base.Loopback {
-		add(ch, []conj{loopback(ruleset.IIfName)}, accept)
-	}
+	c.passing(ch, ruleset.IIf)
 	rewritten := uint64(ruleset.StatusDNAT)
-	if c.p.Base.Established {
-		add(ch, []conj{established()}, accept)
-	} else {
+	if !c.p.Base.Established {
 		// Replies to what another table's SNAT gave a foreign source come back here under that address.
 		rewritten |= ruleset.StatusSNAT
 	}
@@ -243,12 +246,8 @@ func (c *compiler) forwardChain() error {
 // outputChain judges what sockets of this host send.
 func (c *compiler) outputChain() error {
 	ch := c.baseChain(chainOutput, ruleset.Output, priorityJudge, true)
-	if c.p.Base.Loopback {
-		add(ch, []conj{loopback(ruleset.OIfName)}, accept)
-	}
-	if c.p.Base.Established {
-		add(ch, []conj{established()}, accept)
-	} else {
+	c.passing(ch, ruleset.OIf)
+	if !c.p.Base.Established {
 		replies := product(only(anyBit(ruleset.CtState, ruleset.StateEstablished)), c.failsafe(true))
 		c.decide(ch, policy.Out, policy.ByFailsafe, len(c.p.Failsafe) > 0, replies, accept)
 	}

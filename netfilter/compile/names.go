@@ -61,3 +61,6 @@ const (
 	chainIn           = "in"          // the rules of `in`, and the default
 	chainReject       = "base.reject" // the word alone is nft's
 )
+
+// otherChain is the chain for what is not TCP of what stands before the rules in a chain.
+func otherChain(name string) string { return name + "/other" }

@@ -24,12 +24,29 @@ type tree struct {
 	taken  map[string]int
 }
 
-// guards is how many guards a line may need, see classify.Options.
-const guards = 12
+// The bounds of a structure, see classify.Options.
+const (
+	guards = 12
+	// late is two: the kernel follows 16 chains, of which base chain, the list's and its base's, the root, the rule's own and the one
+	// that rejects are six.
+	late = 2
+	// mostSteps is how many tests and cases a structure may have for each line; one that has more is made again with half the
+	// guards.
+	mostSteps = 24
+)
 
+// build makes the chains and maps of the tree.
 func (t *tree) build() {
 	t.chains, t.taken = make(map[*classify.Node]string), make(map[string]int)
-	root := classify.Build(t.boxes, classify.Options{Width: t.family.width(), Guards: guards})
+	opt := classify.Options{Width: t.family.width(), Guards: guards, Late: late}
+	root := classify.Build(t.boxes, opt)
+	for root.Size() > mostSteps*len(t.lines) && opt.Guards > 0 {
+		opt.Guards /= 2
+		if opt.Guards == 0 {
+			opt.Late = 0
+		}
+		root = classify.Build(t.boxes, opt)
+	}
 	t.chainOf(root, t.name)
 }
 
@@ -38,7 +55,7 @@ func (t *tree) chainOf(n *classify.Node, name string) string {
 	if have, ok := t.chains[n]; ok {
 		return have
 	}
-	name = t.unique(name)
+	name = t.unique(name + t.part(n))
 	t.chains[n] = name
 	ch := t.chain(name)
 	for i := range n.Steps {
@@ -47,7 +64,7 @@ func (t *tree) chainOf(n *classify.Node, name string) string {
 		case len(s.Cases) > 0:
 			ch.Rules = append(ch.Rules, t.probe(s, name))
 		case s.Call != nil:
-			called := t.chainOf(s.Call, fmt.Sprintf("%s/before", name))
+			called := t.chainOf(s.Call, t.name)
 			ch.Rules = append(ch.Rules, rule(nil, ruleset.Verdict{Kind: ruleset.Jump, Chain: called}))
 		default:
 			ch.Rules = append(ch.Rules, t.test(&s.Test, n, name))
@@ -69,15 +86,37 @@ func (t *tree) unique(name string) string {
 	return name
 }
 
+// part says in a name which lines a node has, where it has not all of those that it could.
+func (t *tree) part(n *classify.Node) (s string) {
+	if n.Part == nil {
+		return ""
+	}
+	if n.Part.From > 0 {
+		s = "/from/" + t.id(n.Part.From)
+	}
+	if n.Part.End < len(t.lines) {
+		s += "/before/" + t.id(n.Part.End)
+	}
+	return s
+}
+
+// id is the rule of a line, as a part of a name.
+func (t *tree) id(line int) string {
+	return strings.ReplaceAll(t.rules[t.boxes[line].Target].ID, "~", "/")
+}
+
 // test is the rule of a test.
 func (t *tree) test(test *classify.Test, n *classify.Node, name string) *ruleset.Rule {
 	l := &t.lines[test.Line]
-	asks := l.asks(t.family, &test.Box, &n.Cell)
+	var asks conj
+	if !test.Known {
+		asks = l.asks(t.family, &test.Box, &n.Cell)
+	}
 	switch {
 	case test.Guard:
 		return rule(asks, ruleset.Verdict{Kind: ruleset.Return})
 	case test.Then != nil:
-		return rule(asks, to(t.chainOf(test.Then, t.late(test.Line))))
+		return rule(asks, to(t.chainOf(test.Then, t.name+"/late/"+t.id(test.Line))))
 	}
 	return rule(asks, to(t.target(test.Line)))
 }
@@ -85,10 +124,6 @@ func (t *tree) test(test *classify.Test, n *classify.Node, name string) *ruleset
 func (t *tree) target(line int) string { return ChainName(t.rules[t.boxes[line].Target]) }
 
 // late is the name of the chain for packets in a line that others before it may still take.
-func (t *tree) late(line int) string {
-	return t.name + "/late/" + strings.ReplaceAll(t.rules[t.boxes[line].Target].ID, "~", "/")
-}
-
 // probe is the rule of a probe, whose cases become a map.
 func (t *tree) probe(s *classify.Step, chain string) *ruleset.Rule {
 	f, p := t.family, s.Probe

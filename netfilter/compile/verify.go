@@ -77,6 +77,8 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	for _, pr := range proofs {
 		r.Corners += pr.corners()
 	}
+	places := leaves(rs)
+	r.Corners += len(places)
 	share := 1.0
 	if r.Corners > every {
 		r.Sampled = true
@@ -85,6 +87,7 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	for _, pr := range proofs {
 		jobs = append(jobs, pr.jobs(share)...)
 	}
+	jobs = append(jobs, first.leafJobs(places, share)...)
 	r.Packets, err = work(jobs)
 	return r, err
 }

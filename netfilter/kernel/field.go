@@ -110,6 +110,10 @@ func fieldTo(f ruleset.Field, register uint32) (_ field, ok bool) {
 		typ, load = typeICMP6Code, payload(transport, 1, 1)
 	case ruleset.EtherSaddr:
 		typ, load = typeEther, payload(link, 6, 6)
+	case ruleset.IIf:
+		typ, load = typeIfIndex, meta(expr.MetaKeyIIF)
+	case ruleset.OIf:
+		typ, load = typeIfIndex, meta(expr.MetaKeyOIF)
 	case ruleset.IIfType:
 		typ, load = typeARPHRD, meta(expr.MetaKeyIIFTYPE)
 	case ruleset.CtState:

@@ -129,7 +129,7 @@ func printable(r *ruleset.Rule) bool {
 			f, ranged = e.Field, !bytes.Equal(e.Elems[0].Lo, e.Elems[0].Hi)
 		}
 		switch f {
-		case ruleset.NFProto, ruleset.IIfType, ruleset.CtState, ruleset.CtStatus, ruleset.CtDirection, ruleset.FibDaddrType, ruleset.FibSaddrOIf:
+		case ruleset.NFProto, ruleset.IIf, ruleset.OIf, ruleset.IIfType, ruleset.CtState, ruleset.CtStatus, ruleset.CtDirection, ruleset.FibDaddrType, ruleset.FibSaddrOIf:
 			if ranged {
 				return false
 			}

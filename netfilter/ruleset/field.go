@@ -11,6 +11,8 @@ const (
 	L4Proto                   // the transport protocol, extension headers skipped
 	IIfName                   // the interface it came in by
 	OIfName                   // the interface it goes out by
+	IIf                       // the number of the interface it came in by, 0 for none
+	OIf                       // the number of the interface it goes out by, 0 for none
 	MetaMark                  // the packet's mark
 	SkUID                     // the user of the socket that sent it
 	SkGID                     // that socket's group
@@ -46,6 +48,8 @@ const (
 	TypeUnicast, TypeLocal, TypeBroadcast, TypeAnycast, TypeMulticast = 1, 2, 3, 4, 5 // of FibDaddrType
 
 	IfEther = 1 // of IIfType
+
+	IfLoopback = 1 // of IIf and OIf: the first interface of every network namespace
 
 	Original, Reply = 0, 1 // of CtDirection
 )
@@ -103,6 +107,8 @@ var table = [...]fieldInfo{
 	L4Proto: {nft: "meta l4proto", typ: "inet_proto", size: 1, form: decimal},
 
 	IIfName:  {nft: "iifname", typ: "ifname", size: 16, form: name},
+	IIf:      {nft: "iif", typ: "iface_index", size: 4, host: true, form: word, words: []wordOf{{IfLoopback, "lo"}}},
+	OIf:      {nft: "oif", typ: "iface_index", size: 4, host: true, form: word, words: []wordOf{{IfLoopback, "lo"}}},
 	OIfName:  {nft: "oifname", typ: "ifname", size: 16, form: name},
 	MetaMark: {nft: "meta mark", typ: "mark", size: 4, host: true, form: hex},
 	SkUID:    {nft: "meta skuid", typ: "uid", size: 4, host: true, form: decimal},

@@ -78,6 +78,16 @@ func (w *walk) load(f Field) (v value, ok bool) {
 			return text(""), true
 		}
 		return text(pkt.OIf), true
+	case IIf:
+		if w.Hook == Output {
+			return number(0, 4), true
+		}
+		return number(numberOf(pkt.IIf), 4), true
+	case OIf:
+		if w.Hook == Prerouting || w.Hook == Input {
+			return number(0, 4), true
+		}
+		return number(numberOf(pkt.OIf), 4), true
 	case MetaMark:
 		return number(uint64(pkt.Mark), 4), true
 	case SkUID:
@@ -137,6 +147,17 @@ func (w *walk) load(f Field) (v value, ok bool) {
 		return number(1, 4), true
 	}
 	return v, false
+}
+
+// numberOf is the number of an interface, as far as rules tell: the loopback's is its own, the others have one.
+func numberOf(name string) uint64 {
+	switch name {
+	case "":
+		return 0
+	case policy.Loopback:
+		return IfLoopback
+	}
+	return IfLoopback + 1
 }
 
 // ctState is the bit that stands for the packet's state. What conntrack has not seen yet is invalid to it.

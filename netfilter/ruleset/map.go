@@ -59,6 +59,22 @@ func (m *Map) KeySize() (n int) {
 	return n
 }
 
+// Asks is what a packet's fields must be to have the key of an element.
+func (r VMapRef) Asks(e MapElem) []Expr {
+	var out []Expr
+	lo, hi := e.Lo, e.Hi
+	for _, k := range r.Keys {
+		n := k.Field.Size()
+		if bytes.Equal(lo[:n], hi[:n]) {
+			out = append(out, Cmp{Field: k.Field, Mask: k.Mask, Value: lo[:n]})
+		} else {
+			out = append(out, In{Field: k.Field, Elems: []Interval{{lo[:n], hi[:n]}}})
+		}
+		lo, hi = lo[n:], hi[n:]
+	}
+	return out
+}
+
 // fields is the fields of the keys.
 func (r VMapRef) fields() []Field {
 	fs := make([]Field, len(r.Keys))
