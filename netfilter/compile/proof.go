@@ -10,7 +10,6 @@ import (
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 	"ringwall/rules/sieve"
-	"ringwall/rules/space"
 )
 
 // proof is a policy and its compiled form while dynamic sets hold something, ready to be asked about many packets.
@@ -47,10 +46,11 @@ const longList = 24
 func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
 	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
+	known := resolver{p.Given, make(map[termList]*resolved)}
 	for dir, list := range p.Lists {
 		rules += len(list)
 		for _, r := range list {
-			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, p.Given))
+			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, known))
 		}
 		if lender != nil {
 			pr.sieves[dir] = lender.sieves[dir]
@@ -61,10 +61,10 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 	}
 	pr.slowly = max(4, rules/16)
 	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)
-	pr.block = space.Resolve(p.Block, p.Given)
+	pr.block = known.addrs(p.Block).all
 	pr.early = make(map[string][]*shape)
 	add := func(by string, dir policy.Dir, m policy.Match) *shape {
-		s := newShape(dir, &m, 0, p.Given)
+		s := newShape(dir, &m, 0, known)
 		pr.early[by] = append(pr.early[by], s)
 		return s
 	}
