@@ -196,12 +196,8 @@ func (e *Enforcer) Unstored() func() error {
 	e.stored = true
 	run, dir, who := e.running, e.dir, e.opt.Who
 	return func() error {
-		bundle, err := json.Marshal(run.Bundle)
-		if err != nil {
-			return fmt.Errorf("bundle of %s: %w", run.Entry, err)
-		}
-		err = dir.SaveLastGood(store.LastGood{
-			Entry: run.Entry, Digest: run.Digest, Source: string(run.Source), Who: who, Applied: run.Applied, Bundle: bundle,
+		err := dir.SaveLastGood(store.LastGood{
+			Entry: run.Entry, Digest: run.Digest, Source: string(run.Source), Who: who, Applied: run.Applied, Stream: run.Bundle.WriteJSON,
 		})
 		if err != nil {
 			return err

@@ -2,8 +2,12 @@ package source
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"hash"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
@@ -147,6 +151,76 @@ func (d digest) failure(f *Failure) {
 	d.count(1)
 	d.text(string(f.Kind))
 	d.text(f.Text)
+}
+
+// WriteJSON writes what json.Marshal makes of the bundle, and does not hold the contents of files in memory once more.
+func (b *Bundle) WriteJSON(w io.Writer) error {
+	rest := *b
+	rest.Files = nil
+	about, err := json.Marshal(rest)
+	if err != nil || len(b.Files) == 0 {
+		_, e := w.Write(about)
+		return errors.Join(err, e)
+	}
+	out := textWriter{w: w}
+	out.text(`{"files":{`)
+	for i, name := range slices.Sorted(maps.Keys(b.Files)) {
+		c := b.Files[name]
+		if i > 0 {
+			out.text(",")
+		}
+		out.json(name)
+		out.text(":{")
+		if len(c.Data) > 0 {
+			out.text(`"data":"`)
+			out.base64(c.Data)
+			out.text(`"`)
+		}
+		if c.Failure != nil {
+			if len(c.Data) > 0 {
+				out.text(",")
+			}
+			out.text(`"failure":`)
+			out.json(c.Failure)
+		}
+		out.text("}")
+	}
+	out.text("}")
+	if len(about) > len("{}") {
+		out.text(",")
+	}
+	out.text(string(about[1:]))
+	return out.err
+}
+
+// textWriter writes until something fails.
+type textWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (t *textWriter) text(s string) {
+	if t.err == nil {
+		_, t.err = io.WriteString(t.w, s)
+	}
+}
+
+func (t *textWriter) json(v any) {
+	data, err := json.Marshal(v)
+	if t.err == nil {
+		t.err = err
+	}
+	t.text(string(data))
+}
+
+func (t *textWriter) base64(data []byte) {
+	if t.err != nil {
+		return
+	}
+	enc := base64.NewEncoder(base64.StdEncoding, t.w)
+	if _, t.err = enc.Write(data); t.err == nil {
+		t.err = enc.Close()
+	}
 }
 
 // Watched is what to watch for a change of what was read.
