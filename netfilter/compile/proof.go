@@ -138,14 +138,14 @@ func (pr *proof) dynamic() bool {
 // concerns tells whether witnesses of a shape are part of this proof.
 func (pr *proof) concerns(s *shape) bool { return !pr.filled || s.dynamic }
 
-// corners is how many witnesses there are to be, about.
-func (pr *proof) corners() (n int) {
+// corners is how many witnesses there are to be, about; or how many in a proof of the same with filled dynamic sets.
+func (pr *proof) corners(filled bool) (n int) {
 	for _, s := range pr.before {
 		n += 5 * s.count(pr.cells)
 	}
 	for _, list := range pr.lists {
 		for _, s := range list {
-			if pr.concerns(s) {
+			if !filled || s.dynamic {
 				n += s.count(pr.cells)
 			}
 		}
