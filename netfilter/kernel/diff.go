@@ -275,6 +275,9 @@ const smallChain = 8
 
 // chainEdit keeps as many rules as can stay in order. Of rules that are alike the first is taken for the first.
 func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
+	if len(have) == 0 { // as it mostly is where the whole table is made
+		return &chainEdit{same: len(want) == 0, flush: true, before: slices.Repeat([]int{-1}, len(want))}
+	}
 	haveKeys, wantKeys := d.keys(have), d.keys(want)
 	if slices.Equal(haveKeys, wantKeys) && !slices.Contains(haveKeys, "") {
 		return &chainEdit{same: true}

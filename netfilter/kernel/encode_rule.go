@@ -52,7 +52,7 @@ func ruleName(chain string, r *ruleset.Rule) string {
 	if r.Comment == "" {
 		return "in chain " + chain
 	}
-	return fmt.Sprintf("in chain %s (%s)", chain, r.Comment)
+	return "in chain " + chain + " (" + r.Comment + ")"
 }
 
 // ruleEncoder turns the expressions of one rule into the kernel's; sets without a name go to the batch, ahead of the rule.
@@ -64,7 +64,7 @@ type ruleEncoder struct {
 }
 
 func (e *ruleEncoder) emit(x expr.Any) {
-	data, err := expr.Marshal(unix.NFPROTO_INET, x)
+	data, err := marshal(x)
 	if err != nil && e.err == nil {
 		e.err = err
 	}
