@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"slices"
 
 	"ringwall/netfilter/ruleset"
@@ -46,6 +47,8 @@ type differ struct {
 	// redefined are the names that stay, but must be removed and added; rules that refer to them too.
 	redefined map[objectID]bool
 	edits     map[string]*chainEdit
+
+	haveKey, wantKey []byte // of the rules that are compared, kept for their memory
 }
 
 func byName[T any](list []T, name func(T) string) map[string]T {
@@ -278,10 +281,10 @@ func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
 	if len(have) == 0 { // as it mostly is where the whole table is made
 		return &chainEdit{same: len(want) == 0, flush: true, before: slices.Repeat([]int{-1}, len(want))}
 	}
-	haveKeys, wantKeys := d.keys(have), d.keys(want)
-	if slices.Equal(haveKeys, wantKeys) && !slices.Contains(haveKeys, "") {
+	if d.same(have, want) {
 		return &chainEdit{same: true}
 	}
+	haveKeys, wantKeys := d.keys(have), d.keys(want)
 	e := &chainEdit{kept: make(map[int]bool), match: make([]int, len(want))}
 	places := make(map[string][]int, len(have))
 	for i, k := range haveKeys {
@@ -321,6 +324,23 @@ func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
 	return e
 }
 
+// same tells whether two chains have the same rules, all of which can stay. Of a long table most chains do, so it keeps no keys.
+func (d *differ) same(have, want []*ruleset.Rule) bool {
+	if len(have) != len(want) {
+		return false
+	}
+	for i, h := range have {
+		if d.refersAnew(h) || d.refersAnew(want[i]) {
+			return false
+		}
+		d.haveKey, d.wantKey = appendRuleKey(d.haveKey[:0], h), appendRuleKey(d.wantKey[:0], want[i])
+		if len(d.haveKey) == 0 || !bytes.Equal(d.haveKey, d.wantKey) {
+			return false
+		}
+	}
+	return true
+}
+
 func (d *differ) keys(rules []*ruleset.Rule) []string {
 	keys := make([]string, len(rules))
 	for i, r := range rules {
@@ -331,14 +351,18 @@ func (d *differ) keys(rules []*ruleset.Rule) []string {
 
 // key is the rule's, unless it refers to something that is made anew: then it must be, too.
 func (d *differ) key(r *ruleset.Rule) string {
-	if len(d.redefined) > 0 {
-		anew := false
-		references(r, func(kind objectKind, name string) { anew = anew || d.redefined[objectID{kind, name}] })
-		if anew {
-			return ""
-		}
+	if d.refersAnew(r) {
+		return ""
 	}
 	return ruleKey(r)
+}
+
+// refersAnew tells whether a rule refers to something that is made anew.
+func (d *differ) refersAnew(r *ruleset.Rule) (anew bool) {
+	if len(d.redefined) > 0 {
+		references(r, func(kind objectKind, name string) { anew = anew || d.redefined[objectID{kind, name}] })
+	}
+	return anew
 }
 
 // inOrder sets to -1 whatever does not belong to a longest rising subsequence of the numbers that are not -1.

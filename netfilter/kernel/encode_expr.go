@@ -5,10 +5,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// marshal encodes an expression. The library does it for any, and with a dozen allocations: of those that most rules are made of
-// the same bytes come from here.
-func marshal(x expr.Any) ([]byte, error) {
-	b := builder{buf: make([]byte, 0, 96)}
+// marshal adds an expression. The library encodes any, and with a dozen allocations: of those that most rules are made of the same
+// bytes come from here.
+func (b *builder) marshal(x expr.Any) error {
 	switch x := x.(type) {
 	case *expr.Cmp:
 		b.expression("cmp", func() {
@@ -47,7 +46,7 @@ func marshal(x expr.Any) ([]byte, error) {
 		})
 	case *expr.Meta:
 		if x.SourceRegister {
-			return expr.Marshal(unix.NFPROTO_INET, x)
+			return b.foreign(x)
 		}
 		b.expression("meta", func() {
 			b.u32(unix.NFTA_META_KEY, uint32(x.Key))
@@ -55,7 +54,7 @@ func marshal(x expr.Any) ([]byte, error) {
 		})
 	case *expr.Payload:
 		if x.OperationType != expr.PayloadLoad || x.CsumType != 0 {
-			return expr.Marshal(unix.NFPROTO_INET, x)
+			return b.foreign(x)
 		}
 		b.expression("payload", func() {
 			b.u32(unix.NFTA_PAYLOAD_DREG, x.DestRegister)
@@ -64,9 +63,16 @@ func marshal(x expr.Any) ([]byte, error) {
 			b.u32(unix.NFTA_PAYLOAD_LEN, x.Len)
 		})
 	default:
-		return expr.Marshal(unix.NFPROTO_INET, x)
+		return b.foreign(x)
 	}
-	return b.buf, nil
+	return nil
+}
+
+// foreign adds an expression as the library encodes it.
+func (b *builder) foreign(x expr.Any) error {
+	data, err := expr.Marshal(unix.NFPROTO_INET, x)
+	b.buf = append(b.buf, data...)
+	return err
 }
 
 // expression adds an expression of a kind, which fill describes.

@@ -33,9 +33,10 @@ func TestMarshal(t *testing.T) {
 	}
 	for _, x := range exprs {
 		want, err := expr.Marshal(unix.NFPROTO_INET, x)
-		got, err2 := marshal(x)
-		if err != nil || err2 != nil || !bytes.Equal(got, want) {
-			t.Errorf("%#v:\n got %x, %v\nwant %x, %v", x, got, err2, want, err)
+		var got builder
+		err2 := got.marshal(x)
+		if err != nil || err2 != nil || !bytes.Equal(got.buf, want) {
+			t.Errorf("%#v:\n got %x, %v\nwant %x, %v", x, got.buf, err2, want, err)
 		}
 	}
 }
