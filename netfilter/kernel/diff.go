@@ -208,6 +208,9 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 		d.edit(want, false, want.Elems4.Ranges(), want.Elems6.Ranges())
 		return
 	}
+	if have.Length != want.Length {
+		have = lengthened(have, want.Length)
+	}
 	if !want.Interval {
 		d.edit(want, true, have.Elems4.Minus(want.Elems4).Ranges(), have.Elems6.Minus(want.Elems6).Ranges())
 		d.edit(want, false, want.Elems4.Minus(have.Elems4).Ranges(), want.Elems6.Minus(have.Elems6).Ranges())
@@ -217,6 +220,19 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 	old6, new6 := changed(have.Elems6.Ranges(), want.Elems6.Ranges())
 	d.edit(want, true, old4, old6)
 	d.edit(want, false, new4, new6)
+}
+
+// lengthened is a set that was read, of which the kernel does not tell how long the prefixes in it are.
+func lengthened(s *ruleset.Set, length int) *ruleset.Set {
+	l := *s
+	l.Length, l.Elems4, l.Elems6 = length, topped(s.Elems4, length), topped(s.Elems6, length)
+	return &l
+}
+
+func topped[K addrset.Address[K]](s addrset.Set[K], length int) addrset.Set[K] {
+	var rs []addrset.Range[K]
+	ruleset.Keys(s.Ranges(), 0, func(k K) { rs = append(rs, addrset.Range[K]{Lo: k, Hi: k.Top(length)}) })
+	return addrset.Take(rs)
 }
 
 // changed compares two sorted lists of ranges: those only in the one, and only in the other.

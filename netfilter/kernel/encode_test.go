@@ -48,8 +48,8 @@ func TestAddressesAsElements(t *testing.T) {
 	for _, interval := range []bool{false, true} {
 		to := elementList{set: "s", interval: interval, msg: unix.NFT_MSG_NEWSETELEM}
 		quick, slow := newBatch(1, 0), newBatch(1, 0)
-		addAddresses(quick, to, v4)
-		addAddresses(quick, to, v6)
+		addAddresses(quick, to, v4, 0)
+		addAddresses(quick, to, v6, 0)
 		slow.elements(to, anyElements(v4, interval))
 		slow.elements(to, anyElements(v6, interval))
 		if !bytes.Equal(quick.buf, slow.buf) || quick.seq != slow.seq {
