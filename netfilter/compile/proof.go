@@ -22,7 +22,7 @@ type proof struct {
 	labels  bool             // the compiled form marks what `in` has admitted
 	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
 
-	block  addrset.Addrs
+	block  []addrset.Addrs     // what `block` names, in parts
 	before []*shape            // what `block` and `failsafe` name, as packets of `in`
 	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
 	lists  [3][]*shape         // of the rules
@@ -46,7 +46,7 @@ const longList = 24
 func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
 	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
-	known := resolver{p.Given, make(map[termList]*resolved)}
+	known := resolver{given: p.Given, done: make(map[termList]*resolved), brief: lender != nil}
 	for dir, list := range p.Lists {
 		rules += len(list)
 		for _, r := range list {
@@ -61,7 +61,7 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 	}
 	pr.slowly = max(4, rules/16)
 	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)
-	pr.block = known.addrs(p.Block).all
+	pr.block = known.addrs(p.Block).whole
 	pr.early = make(map[string][]*shape)
 	add := func(by string, dir policy.Dir, m policy.Match) *shape {
 		s := newShape(dir, &m, 0, known)

@@ -54,6 +54,8 @@ func newShape(dir policy.Dir, m *policy.Match, expires int64, known resolver) *s
 type resolver struct {
 	given map[string]addrset.Addrs
 	done  map[termList]*resolved
+	// brief: of large parts, all has some ranges only. That is enough to look for packets, and spares a copy of millions.
+	brief bool
 }
 
 // termList is the terms of some addresses, by where they lie in memory.
@@ -66,6 +68,7 @@ type termList struct {
 type resolved struct {
 	all, most      addrset.Addrs
 	parts, statics []addrset.Addrs
+	whole          []addrset.Addrs // all, in parts that may overlap
 	dynamic        bool
 }
 
@@ -93,6 +96,10 @@ func (known resolver) resolve(a policy.Addrs) *resolved {
 		part := space.Resolve(policy.Addrs{Terms: []policy.Term{t}}, known.given)
 		if part.IsEmpty() {
 			continue
+		}
+		r.whole = append(r.whole, part)
+		if known.brief && part.Len() >= largeSet {
+			part = fewOf(part)
 		}
 		r.all = r.all.Union(part)
 		if !t.IsStatic() {
