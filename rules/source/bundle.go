@@ -12,7 +12,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
 )
 
 // Bundle is what a load read, failures too: an FS that replays that load without a file system. It travels as JSON,
@@ -28,8 +27,6 @@ type Bundle struct {
 type Content struct {
 	Data    []byte   `json:"data,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
-
-	sum func() [sha256.Size]byte // of Data, where it is known; nil elsewhere
 }
 
 // Matches is what came of a pattern.
@@ -84,14 +81,21 @@ func (b *Bundle) Canonical(name string) (string, error) {
 // Digest is a SHA-256 in hexadecimal of everything that a load could see: names, contents, matches, failures, and
 // which names are one file. Where the files really lie does not count, so that a swapped symlink to equal files
 // changes nothing.
-func (b *Bundle) Digest() string {
+func (b *Bundle) Digest() string { return b.digest(nil) }
+
+// digest is Digest, where the sums of some files are known already.
+func (b *Bundle) digest(sums map[string]func() [sha256.Size]byte) string {
 	d := digest{sha256.New()}
 	d.count(len(b.Files))
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		c := b.Files[name]
 		d.text(name)
-		sum := c.checksum()
-		d.Write(sum[:])
+		sum := sums[name]
+		if sum == nil {
+			sum = func() [sha256.Size]byte { return sha256.Sum256(c.Data) }
+		}
+		known := sum()
+		d.Write(known[:])
 		d.failure(c.Failure)
 	}
 	d.count(len(b.Globs))
@@ -116,21 +120,6 @@ func (b *Bundle) Digest() string {
 		d.failure(id.Failure)
 	}
 	return hex.EncodeToString(d.Sum(nil))
-}
-
-// checksum is the SHA-256 of the data.
-func (c Content) checksum() [sha256.Size]byte {
-	if c.sum == nil {
-		return sha256.Sum256(c.Data)
-	}
-	return c.sum()
-}
-
-// summing begins to sum data up beside the caller, who reads the same meanwhile.
-func summing(data []byte) func() [sha256.Size]byte {
-	done := make(chan [sha256.Size]byte, 1)
-	go func() { done <- sha256.Sum256(data) }()
-	return sync.OnceValue(func() [sha256.Size]byte { return <-done })
 }
 
 // digest feeds a hash with parts that can't run into each other.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -229,5 +230,16 @@ func TestWriteJSON(t *testing.T) {
 		if err := b.WriteJSON(&got); err != nil || got.String() != string(want) {
 			t.Errorf("%s: %v\n got %.300s\nwant %.300s", name, err, &got, want)
 		}
+	}
+}
+
+// TestRecorderDigest: what is summed up while it is read has the digest of the bundle.
+func TestRecorderDigest(t *testing.T) {
+	rec := source.NewRecorder(source.Memory{"short": "a", "long": strings.Repeat("10.0.0.1\n", 200_000)})
+	for _, name := range []string{"short", "long", "long", "missing"} {
+		_, _ = rec.ReadFile(name, 1<<30)
+	}
+	if rec.Digest() != rec.Bundle().Digest() {
+		t.Errorf("%s and %s", rec.Digest(), rec.Bundle().Digest())
 	}
 }
