@@ -1,6 +1,9 @@
 package daemon
 
-import "time"
+import (
+	"runtime/debug"
+	"time"
+)
 
 // keeper has the enforced policy stored beside the loop: a disk that takes its time must not hold the next change up.
 type keeper struct {
@@ -29,7 +32,10 @@ func (k *keeper) end(d *daemon, err error) {
 		k.retry = d.cfg.Now().Add(retryAfter)
 		return
 	}
-	k.begin(d)
+	if k.begin(d); k.done == nil {
+		// A load takes a few times what it leaves: a quiet daemon gives that back.
+		go debug.FreeOSMemory()
+	}
 }
 
 // finish waits until all is stored.

@@ -55,7 +55,9 @@ func (f *front) applyVerb() *cobra.Command {
 }
 
 func (f *front) apply(ctx context.Context, name string, strict, force bool) error {
+	read := f.working("reading " + name)
 	c := enforce.Load(source.OS{}, absolute(name), onHost(strict))
+	read()
 	if c.OK() && !force {
 		if err := f.guardSession(c.Policy); err != nil {
 			return err

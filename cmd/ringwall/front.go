@@ -19,6 +19,8 @@ type front struct {
 
 	config, stateDir, socket string // flags of every verb
 	json                     bool
+
+	meter *meter // of what is under way; nil where nobody is told
 }
 
 // The exit codes.

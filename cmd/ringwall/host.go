@@ -30,16 +30,14 @@ func (f *front) dial(ctx context.Context) (*control.Client, error) {
 // open makes an Enforcer of this process, for when no daemon listens.
 func (f *front) open(ctx context.Context, readOnly bool) (*enforce.Enforcer, error) {
 	e, err := enforce.Open(ctx, enforce.Options{
-		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: f.brief(),
+		State: f.stateDir, ReadOnly: readOnly, Who: f.who(), Log: f.brief(), Progress: f.meter.tell,
 	})
 	return e, f.unreachable(err)
 }
 
 // daemonOrSelf has the daemon do something, or this process where none listens.
 func daemonOrSelf[T any](ctx context.Context, f *front, readOnly bool, ask func(*control.Client) (T, error), do func(*enforce.Enforcer) (T, error)) (out T, err error) {
-	if isTerminal(f.stderr) {
-		defer progress(f.stderr, time.Second)()
-	}
+	defer f.working("working")()
 	c, err := f.dial(ctx)
 	if err != nil {
 		return out, err
@@ -55,6 +53,19 @@ func daemonOrSelf[T any](ctx context.Context, f *front, readOnly bool, ask func(
 	defer func() { err = errors.Join(err, e.Close()) }()
 	out, err = do(e)
 	return out, f.unreachable(err)
+}
+
+// working tells a user at a terminal what is being done, until the end is called.
+func (f *front) working(phase string) (end func()) {
+	if !isTerminal(f.stderr) {
+		return func() {}
+	}
+	f.meter = newMeter(f.stderr, time.Second)
+	f.meter.tell(phase)
+	return func() {
+		f.meter.end()
+		f.meter = nil
+	}
 }
 
 // unreachable adds to the error that another process owns the table, or has the state directory, what can be done about it.

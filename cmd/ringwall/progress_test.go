@@ -7,25 +7,31 @@ import (
 	"time"
 )
 
-func TestProgress(t *testing.T) {
+func TestMeter(t *testing.T) {
 	screen, terminal := io.Pipe()
 	go func() {
-		end := progress(terminal, time.Millisecond)
+		m := newMeter(terminal, time.Millisecond)
 		time.Sleep(20 * time.Millisecond) // what takes its time
-		end()
+		m.tell("reading a list")
+		time.Sleep(20 * time.Millisecond)
+		m.end()
 		terminal.Close()
 	}()
 	shown, err := io.ReadAll(screen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := string(shown); !strings.HasPrefix(s, "\r\x1b[Kworking: ") || !strings.HasSuffix(s, "ms\r\x1b[K") {
+	s := string(shown)
+	if !strings.HasPrefix(s, "\r\x1b[Kworking: ") || !strings.Contains(s, "\r\x1b[Kreading a list: ") || !strings.HasSuffix(s, "ms\r\x1b[K") {
 		t.Errorf("%q", s)
 	}
 
 	var quick strings.Builder
-	progress(&quick, time.Hour)()
+	newMeter(&quick, time.Hour).end()
 	if quick.Len() > 0 {
 		t.Errorf("of what takes no time: %q", quick.String())
 	}
+	var none *meter // where there is no terminal
+	none.tell("anything")
+	none.end()
 }

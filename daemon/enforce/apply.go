@@ -153,6 +153,7 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 // commit makes the kernel's table be want. Where the whole table is made, conntrack learns first of the connections
 // that live, so that none dies as unknown; and once more after it, for those that opened meanwhile.
 func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report) error {
+	e.opt.Progress("comparing with the kernel's table")
 	change, err := e.conn.Plan(ctx, want)
 	if err != nil {
 		return err
@@ -161,6 +162,8 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 		r.Validated = true
 		return nil
 	}
+	n := change.Counts()
+	e.opt.Progress(fmt.Sprintf("the kernel takes %d rules and %d ranges of addresses", n.RulesAdded+n.RulesRemoved, n.ElemsAdded+n.ElemsRemoved))
 	anew := change.Counts().Replace
 	if anew {
 		e.seed(ctx, r)
@@ -196,12 +199,8 @@ func (e *Enforcer) Unstored() func() error {
 	e.stored = true
 	run, dir, who := e.running, e.dir, e.opt.Who
 	return func() error {
-		bundle, err := json.Marshal(run.Bundle)
-		if err != nil {
-			return fmt.Errorf("bundle of %s: %w", run.Entry, err)
-		}
-		err = dir.SaveLastGood(store.LastGood{
-			Entry: run.Entry, Digest: run.Digest, Source: string(run.Source), Who: who, Applied: run.Applied, Bundle: bundle,
+		err := dir.SaveLastGood(store.LastGood{
+			Entry: run.Entry, Digest: run.Digest, Source: string(run.Source), Who: who, Applied: run.Applied, Stream: run.Bundle.WriteJSON,
 		})
 		if err != nil {
 			return err

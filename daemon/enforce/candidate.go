@@ -61,7 +61,7 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	c := &Candidate{Entry: entry, host: opt.Host, brief: opt.Brief}
 	c.Policy, c.Diags = policy.Load(rec, entry, opt.Options)
 	c.Bundle = rec.Bundle()
-	c.Digest = c.Bundle.Digest()
+	c.Digest = rec.Digest()
 	if c.Policy != nil && !opt.Trusted {
 		c.Tests = check.Tests(c.Policy)
 		c.Diags = append(c.Diags, check.TestDiagnostics(c.Tests)...)

@@ -29,6 +29,7 @@ type Options struct {
 	Now      func() time.Time // nil stands for time.Now
 	Log      *slog.Logger     // nil for none
 	Who      string           // who applies, for the record: a user, or "ringwall run"
+	Progress func(string)     // is told what is being done now, for who waits; nil for nobody
 }
 
 // DefaultLogGroup is the nflog group that rules log to.
@@ -78,6 +79,9 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Progress == nil {
+		opt.Progress = func(string) {}
 	}
 	e := &Enforcer{opt: opt, dir: store.At(opt.State)}
 	if err := e.open(ctx); err != nil {

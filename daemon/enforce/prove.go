@@ -22,6 +22,7 @@ const briefWitnesses = 8_000
 // must be OK. It may run beside the Enforcer's other methods; those do it themselves where it was not called.
 func (e *Enforcer) Prove(c *Candidate) {
 	c.proof = new(proof)
+	e.opt.Progress(fmt.Sprintf("proving the compiled form of %d rules", c.Rules()))
 	if c.proof.rules, c.proof.err = e.compile(c); c.proof.err != nil {
 		return
 	}

@@ -20,7 +20,7 @@ func (d Dir) SaveBans(bans []Ban) error {
 	if err != nil {
 		return fmt.Errorf("save bans: %w", err)
 	}
-	return d.seal(bansFile, body)
+	return d.seal(bansFile, just(body))
 }
 
 // Bans returns what SaveBans wrote, those that have ended since included. Where there was nothing it returns none and

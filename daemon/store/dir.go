@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -51,9 +53,9 @@ func (d Dir) Create() error {
 }
 
 // write replaces a file so that a reader, or a boot after the power went, finds either the old or the new one whole.
-func (d Dir) write(name string, data []byte) error {
+func (d Dir) write(name string, content func(io.Writer) error) error {
 	path := filepath.Join(d.path, name)
-	if err := d.replace(path, data); err != nil {
+	if err := d.replace(path, content); err != nil {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return fmt.Errorf("write %s: the state directory is gone: %w", path, err)
@@ -67,9 +69,20 @@ func (d Dir) write(name string, data []byte) error {
 	return nil
 }
 
-func (d Dir) replace(path string, data []byte) error {
-	err := renameio.WriteFile(path, data, 0o600, renameio.WithTempDir(d.path), renameio.WithStaticPermissions(0o600))
+func (d Dir) replace(path string, content func(io.Writer) error) error {
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(d.path), renameio.WithStaticPermissions(0o600))
 	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	w := bufio.NewWriterSize(f, 64<<10)
+	if err := content(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
 	dir, err := os.Open(d.path)

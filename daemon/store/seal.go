@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 )
@@ -29,10 +30,26 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 // whether one is whole without Ringwall: tail -n +2 FILE | sha256sum.
 const sealFormat = "ringwall %s 1 sha256:%s\n"
 
-// seal writes a sealed file.
-func (d Dir) seal(name string, body []byte) error {
-	head := fmt.Sprintf(sealFormat, name, digest(body))
-	return d.write(name, append([]byte(head), body...))
+// seal writes a sealed file. The body is written twice, the same both times: to find its digest, and to the file.
+func (d Dir) seal(name string, body func(io.Writer) error) error {
+	h := sha256.New()
+	if err := body(h); err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Join(d.path, name), err)
+	}
+	return d.write(name, func(w io.Writer) error {
+		if _, err := fmt.Fprintf(w, sealFormat, name, hex.EncodeToString(h.Sum(nil))); err != nil {
+			return err
+		}
+		return body(w)
+	})
+}
+
+// just writes a body that is in memory.
+func just(body []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(body)
+		return err
+	}
 }
 
 // unseal reads a sealed file. The error is a *CorruptError where its digest or its form is wrong.

@@ -73,7 +73,11 @@ func static[K addrset.Address[K]](c *compiler, s addrset.Set[K], f family, field
 	if !made {
 		if s.Len() < largeSet {
 			parts = []part{{name: name}}
-			addStatic(c, name, s, !singles(s))
+			set := &ruleset.Set{Interval: !singles(s)}
+			if !set.Interval {
+				set.Size = room(count(s))
+			}
+			addStatic(c, name, s, set)
 		} else {
 			parts = addParts(c, name, s)
 		}
@@ -96,38 +100,39 @@ type part struct {
 func addParts[K addrset.Address[K]](c *compiler, name string, s addrset.Set[K]) (parts []part) {
 	var k K
 	counts := lengths(s)
-	for length, set := range slices.Backward(split(chooseLayout(counts, s.Len()), s, counts)) {
-		if set.IsEmpty() {
+	layout := chooseLayout(counts, s.Len())
+	for length, held := range slices.Backward(split(layout, s, counts)) {
+		if held.IsEmpty() {
 			continue
 		}
-		p := part{name: name}
+		p, set := part{name: name}, &ruleset.Set{}
 		switch length {
 		case k.Bits():
+			set.Size = room(layout.elements(length, counts))
 		case 0:
+			set.Interval = true
 			if len(parts) > 0 {
 				p.name += "/ranges"
 			}
 		default:
 			p.name += fmt.Sprintf("/%d", length)
 			p.mask = k.Last().Mask(length).Addr().AsSlice()
+			set.Length, set.Size = length, room(layout.elements(length, counts))
 		}
-		addStatic(c, p.name, set, length == 0)
+		addStatic(c, p.name, held, set)
 		parts = append(parts, p)
 	}
 	return parts
 }
 
-// addStatic makes one of the kernel's sets, of ranges or of single addresses.
-func addStatic[K addrset.Address[K]](c *compiler, name string, s addrset.Set[K], ranges bool) {
-	set := &ruleset.Set{Name: name, Interval: ranges}
+// addStatic makes one of the kernel's sets hold addresses.
+func addStatic[K addrset.Address[K]](c *compiler, name string, s addrset.Set[K], set *ruleset.Set) {
+	set.Name = name
 	switch s := any(s).(type) {
 	case addrset.Set[addrset.U32]:
 		set.Elems4 = s
 	case addrset.Set[addrset.U128]:
 		set.V6, set.Elems6 = true, s
-	}
-	if !ranges {
-		set.Size = room(count(s))
 	}
 	c.addSet(set)
 }

@@ -6,6 +6,7 @@ package compile
 
 import (
 	"fmt"
+	"sync"
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/policy"
@@ -69,8 +70,14 @@ func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
 	if c.rejects {
 		c.rejectChain()
 	}
-	for _, set := range c.rs.Sets {
-		if mark := set.Mark(); mark != "" {
+	marks := make([]string, len(c.rs.Sets))
+	var all sync.WaitGroup
+	for i, set := range c.rs.Sets {
+		all.Go(func() { marks[i] = set.Mark() })
+	}
+	all.Wait()
+	for _, mark := range marks {
+		if mark != "" {
 			c.counter(mark)
 		}
 	}

@@ -118,8 +118,7 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 // unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold,
 // where there are such.
 func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
-	block := []addrset.Addrs{w.block}
-	all := block
+	all := slices.Clone(w.block)
 	for _, s := range w.early[policy.ByFailsafe] {
 		all = append(all, s.from)
 	}
@@ -128,7 +127,7 @@ func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
 		if p.Addr().Is6() != six {
 			continue
 		}
-		for _, held := range [][]addrset.Addrs{all, block} {
+		for _, held := range [][]addrset.Addrs{all, w.block} {
 			if addr, ok := w.free(p, held); ok {
 				out = append(out, addr)
 				break

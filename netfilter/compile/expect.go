@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 	"ringwall/rules/sieve"
 )
@@ -134,7 +135,9 @@ func (j *judge) rewritten(pkt *policy.Packet, d policy.Decision) error {
 }
 
 // blocks tells whether `block` holds an address.
-func (j *judge) blocks(ip netip.Addr) bool { return j.block.Contains(ip) }
+func (j *judge) blocks(ip netip.Addr) bool {
+	return slices.ContainsFunc(j.block, func(a addrset.Addrs) bool { return a.Contains(ip) })
+}
 
 // compare is nil where the compiled form did what the policy says.
 func (j *judge) compare(pkt *policy.Packet, d policy.Decision, got ruleset.Outcome, exceeded bool, route string) error {

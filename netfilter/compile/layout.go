@@ -36,49 +36,40 @@ func lengths[K addrset.Address[K]](s addrset.Set[K]) []int {
 	return counts
 }
 
-// split is what each set holds, by the length of its elements: these with the other bits cleared, and at 0 the ranges. counts is
-// what lengths says of s.
+// split is the addresses that each set holds, by the length of its elements; those of the set of ranges at 0. counts is what lengths
+// says of s.
 func split[K addrset.Address[K]](l layout, s addrset.Set[K], counts []int) []addrset.Set[K] {
-	var k K
 	held := make([]addrset.Set[K], len(l))
-	// Whole addresses are written as ranges where they follow one another.
-	asRange := func(at int) bool { return at == 0 || at == k.Bits() }
 	sizes := make([]int, len(l))
-	for length, at := range l {
-		if counts[length] == 0 {
-			continue
-		}
-		if sizes[at] += counts[length]; !asRange(at) {
-			sizes[at] += counts[length] * (1<<(at-length) - 1)
-		}
+	for length, n := range counts {
+		sizes[l[length]] += n
 	}
-	for at := range l {
-		if asRange(at) && sizes[at] == sum(counts) { // all is in one set
-			held[at] = s
-			return held
-		}
+	if at := slices.Index(sizes, sum(counts)); at >= 0 { // all is in one set
+		held[at] = s
+		return held
 	}
 	lists := make([][]addrset.Range[K], len(l))
 	for at, n := range sizes {
 		lists[at] = make([]addrset.Range[K], 0, n)
 	}
 	addrset.EachPrefix(s, func(first K, length int) {
-		at, last := l[length], first.Top(length)
-		if asRange(at) {
-			lists[at] = append(lists[at], addrset.Range[K]{Lo: first, Hi: last})
-			return
-		}
-		for k := first; ; k = k.Top(at).Next() {
-			lists[at] = append(lists[at], addrset.Range[K]{Lo: k, Hi: k})
-			if k.Top(at) == last {
-				return
-			}
-		}
+		at := l[length]
+		lists[at] = append(lists[at], addrset.Range[K]{Lo: first, Hi: first.Top(length)})
 	})
 	for at, list := range lists {
 		held[at] = addrset.Take(list)
 	}
 	return held
+}
+
+// elements is how many elements of a length hold what a layout gives to them.
+func (l layout) elements(at int, counts []int) (n int) {
+	for length, m := range counts {
+		if m > 0 && l[length] == at {
+			n += m << (at - length)
+		}
+	}
+	return n
 }
 
 func sum(list []int) (n int) {

@@ -10,7 +10,6 @@ import (
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 	"ringwall/rules/sieve"
-	"ringwall/rules/space"
 )
 
 // proof is a policy and its compiled form while dynamic sets hold something, ready to be asked about many packets.
@@ -23,7 +22,7 @@ type proof struct {
 	labels  bool             // the compiled form marks what `in` has admitted
 	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
 
-	block  addrset.Addrs
+	block  []addrset.Addrs     // what `block` names, in parts
 	before []*shape            // what `block` and `failsafe` name, as packets of `in`
 	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
 	lists  [3][]*shape         // of the rules
@@ -47,10 +46,11 @@ const longList = 24
 func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
 	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
+	known := resolver{given: p.Given, done: make(map[termList]*resolved), brief: lender != nil}
 	for dir, list := range p.Lists {
 		rules += len(list)
 		for _, r := range list {
-			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, p.Given))
+			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, known))
 		}
 		if lender != nil {
 			pr.sieves[dir] = lender.sieves[dir]
@@ -61,10 +61,10 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 	}
 	pr.slowly = max(4, rules/16)
 	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)
-	pr.block = space.Resolve(p.Block, p.Given)
+	pr.block = known.addrs(p.Block).whole
 	pr.early = make(map[string][]*shape)
 	add := func(by string, dir policy.Dir, m policy.Match) *shape {
-		s := newShape(dir, &m, 0, p.Given)
+		s := newShape(dir, &m, 0, known)
 		pr.early[by] = append(pr.early[by], s)
 		return s
 	}
@@ -138,14 +138,14 @@ func (pr *proof) dynamic() bool {
 // concerns tells whether witnesses of a shape are part of this proof.
 func (pr *proof) concerns(s *shape) bool { return !pr.filled || s.dynamic }
 
-// corners is how many witnesses there are to be, about.
-func (pr *proof) corners() (n int) {
+// corners is how many witnesses there are to be, about; or how many in a proof of the same with filled dynamic sets.
+func (pr *proof) corners(filled bool) (n int) {
 	for _, s := range pr.before {
 		n += 5 * s.count(pr.cells)
 	}
 	for _, list := range pr.lists {
 		for _, s := range list {
-			if pr.concerns(s) {
+			if !filled || s.dynamic {
 				n += s.count(pr.cells)
 			}
 		}

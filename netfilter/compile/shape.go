@@ -41,29 +41,73 @@ const (
 	dims
 )
 
-func newShape(dir policy.Dir, m *policy.Match, expires int64, given map[string]addrset.Addrs) *shape {
+func newShape(dir policy.Dir, m *policy.Match, expires int64, known resolver) *shape {
 	s := &shape{dir: dir, match: m, expires: expires}
-	resolve := func(a policy.Addrs, all, most *addrset.Addrs, parts, statics *[]addrset.Addrs) {
-		for _, t := range a.Terms {
-			*most = most.Union(t.Static)
-			if !t.IsStatic() {
-				s.dynamic = true
-				*statics = append(*statics, fewOf(t.Static))
-			}
-			part := space.Resolve(policy.Addrs{Terms: []policy.Term{t}}, given)
-			if part.IsEmpty() {
-				continue
-			}
-			*all = all.Union(part)
-			if !t.IsStatic() {
-				part = fewOf(part)
-			}
-			*parts = append(*parts, part)
-		}
-	}
-	resolve(m.From, &s.from, &s.mostFrom, &s.froms, &s.staticFroms)
-	resolve(m.To, &s.to, &s.mostTo, &s.tos, &s.staticTos)
+	from, to := known.addrs(m.From), known.addrs(m.To)
+	s.from, s.mostFrom, s.froms, s.staticFroms = from.all, from.most, from.parts, from.statics
+	s.to, s.mostTo, s.tos, s.staticTos = to.all, to.most, to.parts, to.statics
+	s.dynamic = from.dynamic || to.dynamic
 	return s
+}
+
+// resolver resolves addresses while dynamic sets hold what they are given; the same ones, which may be a million, once.
+type resolver struct {
+	given map[string]addrset.Addrs
+	done  map[termList]*resolved
+	// brief: of large parts, all has some ranges only. That is enough to look for packets, and spares a copy of millions.
+	brief bool
+}
+
+// termList is the terms of some addresses, by where they lie in memory.
+type termList struct {
+	first *policy.Term
+	n     int
+}
+
+// resolved is addresses as a shape has them.
+type resolved struct {
+	all, most      addrset.Addrs
+	parts, statics []addrset.Addrs
+	whole          []addrset.Addrs // all, in parts that may overlap
+	dynamic        bool
+}
+
+func (known resolver) addrs(a policy.Addrs) *resolved {
+	if len(a.Terms) == 0 {
+		return &resolved{}
+	}
+	list := termList{&a.Terms[0], len(a.Terms)}
+	r := known.done[list]
+	if r == nil {
+		r = known.resolve(a)
+		known.done[list] = r
+	}
+	return r
+}
+
+func (known resolver) resolve(a policy.Addrs) *resolved {
+	r := new(resolved)
+	for _, t := range a.Terms {
+		r.most = r.most.Union(t.Static)
+		if !t.IsStatic() {
+			r.dynamic = true
+			r.statics = append(r.statics, fewOf(t.Static))
+		}
+		part := space.Resolve(policy.Addrs{Terms: []policy.Term{t}}, known.given)
+		if part.IsEmpty() {
+			continue
+		}
+		r.whole = append(r.whole, part)
+		if known.brief && part.Len() >= largeSet {
+			part = fewOf(part)
+		}
+		r.all = r.all.Union(part)
+		if !t.IsStatic() {
+			part = fewOf(part)
+		}
+		r.parts = append(r.parts, part)
+	}
+	return r
 }
 
 // fewOf is some ranges of addresses, evenly spread, where there are many.

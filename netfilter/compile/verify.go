@@ -63,40 +63,43 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	}
 	machine := linear.Indexed()
 	first := newProof(p, rs, linear, machine, nil)
-	proofs := []*proof{first}
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
+	var given []map[string]addrset.Addrs
 	if first.dynamic() {
-		for _, given := range fillings(p) {
-			filled := p.With(given)
-			contents := Contents(filled)
-			proofs = append(proofs, newProof(filled, rs, linear.With(contents), machine.With(contents), first))
-		}
-	}
-	var r Report
-	var jobs []job
-	for _, pr := range proofs {
-		r.Corners += pr.corners()
+		given = fillings(p)
 	}
 	places := leaves(rs)
-	r.Corners += len(places)
+	r := Report{Corners: first.corners(false) + len(given)*first.corners(true) + len(places)}
 	share := 1.0
 	if r.Corners > every {
 		r.Sampled = true
 		share = float64(most) / float64(r.Corners)
 	}
-	for _, pr := range proofs {
-		jobs = append(jobs, pr.jobs(share)...)
+	// One after the other: with large sets each takes memory.
+	todo := slices.Concat(first.jobs(share), first.leafJobs(places, share))
+	r.Packets, err = work(todo, 0)
+	done := len(todo)
+	for _, given := range given {
+		if err != nil {
+			break
+		}
+		filled := p.With(given)
+		contents := Contents(filled)
+		todo = newProof(filled, rs, linear.With(contents), machine.With(contents), first).jobs(share)
+		var packets int
+		packets, err = work(todo, done)
+		r.Packets += packets
+		done += len(todo)
 	}
-	jobs = append(jobs, first.leafJobs(places, share)...)
-	r.Packets, err = work(jobs)
 	return r, err
 }
 
 // job is a part of the work, which stands for itself; a witness draws the same packets whoever does it.
 type job func(*witness) error
 
-// work does jobs on every processor, and returns how many packets they took and the error of the first that failed.
-func work(jobs []job) (packets int, err error) {
+// work does jobs on every processor, and returns how many packets they took and the error of the first that failed. The first
+// has a number, which decides on what is drawn.
+func work(jobs []job, first int) (packets int, err error) {
 	errs := make([]error, len(jobs))
 	var next, total atomic.Int64
 	var failed atomic.Bool
@@ -109,7 +112,7 @@ func work(jobs []job) (packets int, err error) {
 				if i >= len(jobs) {
 					break
 				}
-				w.seed(uint64(i))
+				w.seed(uint64(first + i))
 				if errs[i] = jobs[i](&w); errs[i] != nil {
 					failed.Store(true)
 				}

@@ -19,6 +19,10 @@ type batch struct {
 	subject []subject
 	setID   uint32 // the latest number of a set that is made in this batch
 	err     error  // the first thing that could not be encoded
+
+	// The expressions of the rule under way, kept for their memory.
+	scratch builder
+	exprs   [][]byte
 }
 
 // subject is what a message is about, for errors.

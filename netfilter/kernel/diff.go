@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"slices"
 
 	"ringwall/netfilter/ruleset"
@@ -50,6 +51,8 @@ type differ struct {
 	redefined map[objectID]bool
 	edits     map[string]*chainEdit
 	mapEdits  map[string]mapEdit
+
+	haveKey, wantKey []byte // of the rules that are compared, kept for their memory
 }
 
 func byName[T any](list []T, name func(T) string) map[string]T {
@@ -210,6 +213,9 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 		d.edit(want, false, want.Elems4.Ranges(), want.Elems6.Ranges())
 		return
 	}
+	if have.Length != want.Length {
+		have = lengthened(have, want.Length)
+	}
 	if !want.Interval {
 		d.edit(want, true, have.Elems4.Minus(want.Elems4).Ranges(), have.Elems6.Minus(want.Elems6).Ranges())
 		d.edit(want, false, want.Elems4.Minus(have.Elems4).Ranges(), want.Elems6.Minus(have.Elems6).Ranges())
@@ -219,6 +225,19 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 	old6, new6 := changed(have.Elems6.Ranges(), want.Elems6.Ranges())
 	d.edit(want, true, old4, old6)
 	d.edit(want, false, new4, new6)
+}
+
+// lengthened is a set that was read, of which the kernel does not tell how long the prefixes in it are.
+func lengthened(s *ruleset.Set, length int) *ruleset.Set {
+	l := *s
+	l.Length, l.Elems4, l.Elems6 = length, topped(s.Elems4, length), topped(s.Elems6, length)
+	return &l
+}
+
+func topped[K addrset.Address[K]](s addrset.Set[K], length int) addrset.Set[K] {
+	var rs []addrset.Range[K]
+	ruleset.Keys(s.Ranges(), 0, func(k K) { rs = append(rs, addrset.Range[K]{Lo: k, Hi: k.Top(length)}) })
+	return addrset.Take(rs)
 }
 
 // changed compares two sorted lists of ranges: those only in the one, and only in the other.
@@ -280,10 +299,13 @@ const smallChain = 8
 
 // chainEdit keeps as many rules as can stay in order. Of rules that are alike the first is taken for the first.
 func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
-	haveKeys, wantKeys := d.keys(have), d.keys(want)
-	if slices.Equal(haveKeys, wantKeys) && !slices.Contains(haveKeys, "") {
+	if len(have) == 0 { // as it mostly is where the whole table is made
+		return &chainEdit{same: len(want) == 0, flush: true, before: slices.Repeat([]int{-1}, len(want))}
+	}
+	if d.same(have, want) {
 		return &chainEdit{same: true}
 	}
+	haveKeys, wantKeys := d.keys(have), d.keys(want)
 	e := &chainEdit{kept: make(map[int]bool), match: make([]int, len(want))}
 	places := make(map[string][]int, len(have))
 	for i, k := range haveKeys {
@@ -323,6 +345,23 @@ func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
 	return e
 }
 
+// same tells whether two chains have the same rules, all of which can stay. Of a long table most chains do, so it keeps no keys.
+func (d *differ) same(have, want []*ruleset.Rule) bool {
+	if len(have) != len(want) {
+		return false
+	}
+	for i, h := range have {
+		if d.refersAnew(h) || d.refersAnew(want[i]) {
+			return false
+		}
+		d.haveKey, d.wantKey = appendRuleKey(d.haveKey[:0], h), appendRuleKey(d.wantKey[:0], want[i])
+		if len(d.haveKey) == 0 || !bytes.Equal(d.haveKey, d.wantKey) {
+			return false
+		}
+	}
+	return true
+}
+
 func (d *differ) keys(rules []*ruleset.Rule) []string {
 	keys := make([]string, len(rules))
 	for i, r := range rules {
@@ -333,14 +372,18 @@ func (d *differ) keys(rules []*ruleset.Rule) []string {
 
 // key is the rule's, unless it refers to something that is made anew: then it must be, too.
 func (d *differ) key(r *ruleset.Rule) string {
-	if len(d.redefined) > 0 {
-		anew := false
-		references(r, func(kind objectKind, name string) { anew = anew || d.redefined[objectID{kind, name}] })
-		if anew {
-			return ""
-		}
+	if d.refersAnew(r) {
+		return ""
 	}
 	return ruleKey(r)
+}
+
+// refersAnew tells whether a rule refers to something that is made anew.
+func (d *differ) refersAnew(r *ruleset.Rule) (anew bool) {
+	if len(d.redefined) > 0 {
+		references(r, func(kind objectKind, name string) { anew = anew || d.redefined[objectID{kind, name}] })
+	}
+	return anew
 }
 
 // inOrder sets to -1 whatever does not belong to a longest rising subsequence of the numbers that are not -1.

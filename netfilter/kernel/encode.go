@@ -361,25 +361,23 @@ func before(v []byte) []byte {
 	return prev
 }
 
-// addAddresses adds ranges of addresses to a static set: one of single addresses gets an element for each. It adds what elements
+// addAddresses adds ranges of addresses to a static set: one that is not of ranges gets an element for each key. It adds what elements
 // would, and there may be millions: each is a fixed beginning and a key.
-func addAddresses[K addrset.Address[K]](b *batch, to elementList, ranges []addrset.Range[K]) {
+func addAddresses[K addrset.Address[K]](b *batch, to elementList, ranges []addrset.Range[K], length int) {
 	if len(ranges) == 0 {
 		return
 	}
 	start, end := keyElement[K](false), keyElement[K](true)
 	w := elementWriter{batch: b, to: to}
+	if !to.interval {
+		ruleset.Keys(ranges, length, func(k K) {
+			w.next()
+			b.buf = k.Append(append(b.buf, start...))
+		})
+		w.finish()
+		return
+	}
 	for _, r := range ranges {
-		if !to.interval {
-			for k := r.Lo; ; k = k.Next() {
-				w.next()
-				b.buf = k.Append(append(b.buf, start...))
-				if k == r.Hi {
-					break
-				}
-			}
-			continue
-		}
 		w.next()
 		if r.Hi == r.Hi.Last() {
 			b.element(true, element{lo: r.Lo.Append(nil), hi: r.Hi.Append(nil)})

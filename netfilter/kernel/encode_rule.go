@@ -15,10 +15,12 @@ import (
 // addRule adds a rule at the end of a chain, or before the rule with a handle where before is not 0.
 func (b *batch) addRule(chain string, r *ruleset.Rule, before uint64) {
 	about := subject{"add rule", ruleName(chain, r)}
-	enc := ruleEncoder{batch: b, about: about}
+	enc := ruleEncoder{batch: b, about: about, out: b.exprs[:0]}
+	b.scratch.buf = b.scratch.buf[:0]
 	for _, e := range r.Exprs {
 		enc.expr(e)
 	}
+	b.exprs = enc.out
 	if enc.err == nil && len(r.Comment) > ruleset.MaxComment {
 		enc.err = fmt.Errorf("the comment is longer than %d bytes", ruleset.MaxComment)
 	}
@@ -52,7 +54,7 @@ func ruleName(chain string, r *ruleset.Rule) string {
 	if r.Comment == "" {
 		return "in chain " + chain
 	}
-	return fmt.Sprintf("in chain %s (%s)", chain, r.Comment)
+	return "in chain " + chain + " (" + r.Comment + ")"
 }
 
 // ruleEncoder turns the expressions of one rule into the kernel's; sets without a name go to the batch, ahead of the rule.
@@ -64,11 +66,11 @@ type ruleEncoder struct {
 }
 
 func (e *ruleEncoder) emit(x expr.Any) {
-	data, err := expr.Marshal(unix.NFPROTO_INET, x)
-	if err != nil && e.err == nil {
+	from := len(e.scratch.buf)
+	if err := e.scratch.marshal(x); err != nil && e.err == nil {
 		e.err = err
 	}
-	e.out = append(e.out, data)
+	e.out = append(e.out, e.scratch.buf[from:])
 }
 
 func (e *ruleEncoder) failf(format string, args ...any) {

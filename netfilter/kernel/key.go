@@ -8,19 +8,22 @@ import (
 
 // ruleKey is equal for two rules exactly where the kernel would hold the same for both. It is "" for a rule without
 // expressions, which is how a foreign one is observed, and for one that cannot be encoded: those equal no other.
-func ruleKey(r *ruleset.Rule) string {
+func ruleKey(r *ruleset.Rule) string { return string(appendRuleKey(make([]byte, 0, 128), r)) }
+
+// appendRuleKey appends the key of a rule, nothing where that is "".
+func appendRuleKey(b []byte, r *ruleset.Rule) []byte {
 	if len(r.Exprs) == 0 {
-		return ""
+		return b
 	}
-	k := keyWriter{b: make([]byte, 0, 128)}
+	k := keyWriter{b: b}
 	for _, e := range r.Exprs {
 		k.expr(e)
 	}
 	if k.unknown {
-		return ""
+		return b
 	}
 	k.str(r.Comment)
-	return string(k.b)
+	return k.b
 }
 
 // keyWriter spells a rule out without ambiguity: every part of a length that is not fixed comes with it.

@@ -95,9 +95,9 @@ func (o editSet) encode(b *batch, _ handles) {
 		to.about.op, to.msg, to.flags = "delete elements of set", unix.NFT_MSG_DELSETELEM, 0
 	}
 	if o.set.V6 {
-		addAddresses(b, to, o.v6)
+		addAddresses(b, to, o.v6, o.set.Length)
 	} else {
-		addAddresses(b, to, o.v4)
+		addAddresses(b, to, o.v4, o.set.Length)
 	}
 }
 

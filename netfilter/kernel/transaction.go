@@ -49,6 +49,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 	b := newBatch(c.write.nextSeq(), tx.generation)
 	tx.batch = b
 	b.buf = slices.Grow(b.buf, ch.size())
+	b.subject = slices.Grow(b.subject, len(ch.ops)+1)
 	switch ch.table {
 	case tableMade:
 		if t.exists {
@@ -68,7 +69,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 
 // size is about how many bytes the messages of a change take. A buffer of megabytes grows once.
 func (c *Change) size() (n int) {
-	const message, address4, address6 = 512, 16, 28
+	const message, address4, address6 = 256, 16, 28
 	for _, o := range c.ops {
 		n += message
 		if e, ok := o.(editSet); ok {

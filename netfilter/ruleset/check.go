@@ -118,6 +118,9 @@ func (c *checker) set(s *Set) {
 	if s.Dynamic && s.Elems4.Len()+s.Elems6.Len() > 0 {
 		c.failf("it is dynamic and has elements")
 	}
+	if s.Length != 0 && (s.Dynamic || s.Interval) {
+		c.failf("it holds prefixes of one length and is dynamic or of ranges")
+	}
 	if s.Packets && !s.Dynamic {
 		c.failf("packets fill it and it is not dynamic")
 	}
@@ -159,6 +162,7 @@ func (c *checker) rule(r *Rule) {
 			c.field(e.Field, before)
 			c.mask(e.Field, e.Mask)
 			c.holder(e.Set, e.Field)
+			c.length(e)
 		case VMap:
 			c.field(e.Field, before)
 			elems := make([]Interval, len(e.Elems))
@@ -235,6 +239,15 @@ func (c *checker) holder(name string, f Field) {
 		c.failf("there is no set %q", name)
 	} else if i.form != address || s.V6 != (i.size == 16) {
 		c.failf("set %s cannot hold %s", name, f)
+	}
+}
+
+// length checks that a set of prefixes is asked under their mask.
+func (c *checker) length(l Lookup) {
+	if s := c.sets[l.Set]; s != nil && s.Length != 0 {
+		if ones, ok := prefixLength(l.Mask); !ok || ones != s.Length {
+			c.failf("set %s holds prefixes of %d bits, and is asked with another mask", l.Set, s.Length)
+		}
 	}
 }
 

@@ -78,8 +78,11 @@ type Rule struct {
 type Set struct {
 	Name string
 	V6   bool
-	// Interval sets hold ranges; others single addresses.
+	// Interval sets hold ranges; others single addresses, or prefixes of one length.
 	Interval bool
+	// Length, where it is not 0, is that of the prefixes in a static set that is not one of ranges: each is there by its first
+	// address, and what is looked up is masked to that length. The kernel does not know of it.
+	Length int
 	// Dynamic sets are filled while they stand, by packets (meters) or by bans: a change never touches what they
 	// hold, only whether they are there. Elements are then empty.
 	Dynamic bool
@@ -90,6 +93,23 @@ type Set struct {
 	Size    uint32 // at most so many elements; 0: no limit
 	Comment string
 
-	Elems4 addrset.Set[addrset.U32]  // of a static IPv4 set
+	Elems4 addrset.Set[addrset.U32]  // of a static IPv4 set: all addresses of its ranges or prefixes
 	Elems6 addrset.Set[addrset.U128] // of a static IPv6 set
+}
+
+// Keys calls each for every key of ranges in a set that is not one of ranges: every address, or the first one of every prefix of
+// a length that is not 0.
+func Keys[K addrset.Address[K]](ranges []addrset.Range[K], length int, each func(K)) {
+	var k K
+	if length == 0 {
+		length = k.Bits()
+	}
+	for _, r := range ranges {
+		for k := r.Lo; ; k = k.Top(length).Next() {
+			each(k)
+			if k.Top(length) == r.Hi {
+				break
+			}
+		}
+	}
 }

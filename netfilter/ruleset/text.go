@@ -86,36 +86,33 @@ func (p *printer) set(s *Set) {
 	if s.Comment != "" {
 		p.line("\t\tcomment %s", p.quoted(s.Comment))
 	}
-	writeElements(p, s.Interval, s.Elems4)
-	writeElements(p, s.Interval, s.Elems6)
+	writeElements(p, s, s.Elems4)
+	writeElements(p, s, s.Elems6)
 	p.line("\t}")
 }
 
-func writeElements[K addrset.Address[K]](p *printer, interval bool, s addrset.Set[K]) {
+func writeElements[K addrset.Address[K]](p *printer, set *Set, s addrset.Set[K]) {
 	if s.IsEmpty() {
 		return
 	}
 	p.w.WriteString("\t\telements = {")
 	sep := "\n\t\t\t"
-	element := func(text []byte) {
+	var buf []byte
+	element := func() {
 		p.w.WriteString(sep)
-		p.w.Write(text)
+		p.w.Write(buf)
 		sep = ",\n\t\t\t"
 	}
-	var buf []byte
-	for _, r := range s.Ranges() {
-		if interval {
+	if set.Interval {
+		for _, r := range s.Ranges() {
 			buf = addrset.AppendRange(buf[:0], r)
-			element(buf)
-			continue
+			element()
 		}
-		for k := r.Lo; ; k = k.Next() {
+	} else {
+		Keys(s.Ranges(), set.Length, func(k K) {
 			buf = k.Addr().AppendTo(buf[:0])
-			element(buf)
-			if k == r.Hi {
-				break
-			}
-		}
+			element()
+		})
 	}
 	p.w.WriteString("\n\t\t}\n")
 }

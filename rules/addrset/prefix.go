@@ -25,8 +25,14 @@ type Address[K any] interface {
 // EachPrefix calls each for every prefix of the shortest list that holds exactly the addresses of s, in order, by its first
 // address and its length.
 func EachPrefix[K Address[K]](s Set[K], each func(first K, length int)) {
+	var k K
+	whole := k.Bits()
 	for _, r := range s.ranges {
-		eachPrefix(r, each)
+		if r.Lo == r.Hi {
+			each(r.Lo, whole)
+		} else {
+			eachPrefix(r, each)
+		}
 	}
 }
 

@@ -84,7 +84,7 @@ func (s Set[K]) IsAll() bool {
 }
 
 // Equal tells whether s and t hold the same numbers.
-func (s Set[K]) Equal(t Set[K]) bool { return slices.Equal(s.ranges, t.ranges) }
+func (s Set[K]) Equal(t Set[K]) bool { return s.is(t) || slices.Equal(s.ranges, t.ranges) }
 
 // Contains tells whether k is in s.
 func (s Set[K]) Contains(k K) bool {
@@ -101,22 +101,41 @@ func (s Set[K]) Contains(k K) bool {
 
 // Union is the numbers in s or t.
 func (s Set[K]) Union(t Set[K]) Set[K] {
-	if s.IsEmpty() {
-		return t
+	if s.Len() < t.Len() {
+		s, t = t, s
 	}
-	if t.IsEmpty() {
+	const few = 8 // to be worth asking
+	switch {
+	case t.IsEmpty() || s.IsAll() || s.is(t):
+		return s
+	case t.IsAll():
+		return t
+	case t.Len() <= s.Len()/few && s.Covers(t):
 		return s
 	}
-	a, b := s.ranges, t.ranges
-	out := make([]Range[K], 0, len(a)+len(b))
-	for len(a) > 0 || len(b) > 0 {
-		if len(b) == 0 || len(a) > 0 && a[0].Lo.Compare(b[0].Lo) <= 0 {
-			out, a = push(out, a[0]), a[1:]
-		} else {
-			out, b = push(out, b[0]), b[1:]
+	a := s.ranges
+	out := make([]Range[K], 0, len(a)+t.Len())
+	for _, r := range t.ranges {
+		n := skip(a, r.Lo)
+		if n < len(a) && a[n].Lo.Compare(r.Lo) <= 0 {
+			n++
 		}
+		out, a = push(pushAll(out, a[:n]), r), a[n:]
 	}
-	return Set[K]{out}
+	return Set[K]{pushAll(out, a)}
+}
+
+// pushAll is push of every range of a set that begins where those in rs do or after.
+func pushAll[K Key[K]](rs, more []Range[K]) []Range[K] {
+	for len(more) > 0 && len(rs) > 0 && (rs[len(rs)-1].Hi == rs[len(rs)-1].Hi.Last() || more[0].Lo.Compare(rs[len(rs)-1].Hi.Next()) <= 0) {
+		rs, more = push(rs, more[0]), more[1:]
+	}
+	return append(rs, more...)
+}
+
+// is tells whether s and t are the same ranges in memory.
+func (s Set[K]) is(t Set[K]) bool {
+	return s.Len() == t.Len() && s.Len() > 0 && &s.ranges[0] == &t.ranges[0]
 }
 
 // skip is the index of the first of rs, sorted and disjoint, whose Hi is not below k. It looks near the front
@@ -192,28 +211,54 @@ func (s Set[K]) Minus(t Set[K]) Set[K] {
 	if t.IsEmpty() || s.IsEmpty() {
 		return s
 	}
+	if s.is(t) {
+		return Set[K]{}
+	}
 	var out []Range[K]
-	b := t.ranges
-	for _, r := range s.ranges {
-		b = b[skip(b, r.Lo):]
-		rest := b
-		whole := true
-		for len(rest) > 0 && rest[0].Lo.Compare(r.Hi) <= 0 {
-			if rest[0].Lo.Compare(r.Lo) > 0 {
-				out = append(out, Range[K]{r.Lo, rest[0].Lo.Prev()})
-			}
-			if rest[0].Hi.Compare(r.Hi) >= 0 {
-				whole = false
-				break
-			}
-			r.Lo = rest[0].Hi.Next()
-			rest = rest[1:]
-		}
-		if whole {
-			out = append(out, r)
+	a, b := s.ranges, t.ranges
+	for len(a) > 0 && len(b) > 0 {
+		switch n := alike(a, b); {
+		case n > 0:
+			a, b = a[n:], b[n:]
+		case a[0].Hi.Compare(b[0].Lo) < 0:
+			n := skip(a, b[0].Lo)
+			out, a = append(out, a[:n]...), a[n:]
+		case b[0].Hi.Compare(a[0].Lo) < 0:
+			b = b[skip(b, a[0].Lo):]
+		default:
+			out, a = minus(out, a[0], b), a[1:]
 		}
 	}
-	return Set[K]{out}
+	return Set[K]{append(out, a...)}
+}
+
+// alike is how many ranges are the same at the beginning of both lists.
+func alike[K Key[K]](a, b []Range[K]) int {
+	most := min(len(a), len(b))
+	a, b = a[:most], b[:most]
+	for i := range a {
+		if a[i].Lo != b[i].Lo || a[i].Hi != b[i].Hi {
+			return i
+		}
+	}
+	return most
+}
+
+// minus appends what remains of r without a set, which has nothing before it.
+func minus[K Key[K]](out []Range[K], r Range[K], without []Range[K]) []Range[K] {
+	for _, w := range without {
+		if w.Lo.Compare(r.Hi) > 0 {
+			break
+		}
+		if w.Lo.Compare(r.Lo) > 0 {
+			out = append(out, Range[K]{r.Lo, w.Lo.Prev()})
+		}
+		if w.Hi.Compare(r.Hi) >= 0 {
+			return out
+		}
+		r.Lo = w.Hi.Next()
+	}
+	return append(out, r)
 }
 
 // Complement is every number that is not in s.

@@ -2,13 +2,16 @@ package source
 
 import (
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
+	"errors"
 	"hash"
+	"io"
 	"io/fs"
 	"maps"
 	"slices"
 	"strconv"
-	"sync"
 )
 
 // Bundle is what a load read, failures too: an FS that replays that load without a file system. It travels as JSON,
@@ -24,8 +27,6 @@ type Bundle struct {
 type Content struct {
 	Data    []byte   `json:"data,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
-
-	sum func() [sha256.Size]byte // of Data, where it is known; nil elsewhere
 }
 
 // Matches is what came of a pattern.
@@ -80,14 +81,21 @@ func (b *Bundle) Canonical(name string) (string, error) {
 // Digest is a SHA-256 in hexadecimal of everything that a load could see: names, contents, matches, failures, and
 // which names are one file. Where the files really lie does not count, so that a swapped symlink to equal files
 // changes nothing.
-func (b *Bundle) Digest() string {
+func (b *Bundle) Digest() string { return b.digest(nil) }
+
+// digest is Digest, where the sums of some files are known already.
+func (b *Bundle) digest(sums map[string]func() [sha256.Size]byte) string {
 	d := digest{sha256.New()}
 	d.count(len(b.Files))
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		c := b.Files[name]
 		d.text(name)
-		sum := c.checksum()
-		d.Write(sum[:])
+		sum := sums[name]
+		if sum == nil {
+			sum = func() [sha256.Size]byte { return sha256.Sum256(c.Data) }
+		}
+		known := sum()
+		d.Write(known[:])
 		d.failure(c.Failure)
 	}
 	d.count(len(b.Globs))
@@ -114,21 +122,6 @@ func (b *Bundle) Digest() string {
 	return hex.EncodeToString(d.Sum(nil))
 }
 
-// checksum is the SHA-256 of the data.
-func (c Content) checksum() [sha256.Size]byte {
-	if c.sum == nil {
-		return sha256.Sum256(c.Data)
-	}
-	return c.sum()
-}
-
-// summing begins to sum data up beside the caller, who reads the same meanwhile.
-func summing(data []byte) func() [sha256.Size]byte {
-	done := make(chan [sha256.Size]byte, 1)
-	go func() { done <- sha256.Sum256(data) }()
-	return sync.OnceValue(func() [sha256.Size]byte { return <-done })
-}
-
 // digest feeds a hash with parts that can't run into each other.
 type digest struct{ hash.Hash }
 
@@ -147,6 +140,76 @@ func (d digest) failure(f *Failure) {
 	d.count(1)
 	d.text(string(f.Kind))
 	d.text(f.Text)
+}
+
+// WriteJSON writes what json.Marshal makes of the bundle, and does not hold the contents of files in memory once more.
+func (b *Bundle) WriteJSON(w io.Writer) error {
+	rest := *b
+	rest.Files = nil
+	about, err := json.Marshal(rest)
+	if err != nil || len(b.Files) == 0 {
+		_, e := w.Write(about)
+		return errors.Join(err, e)
+	}
+	out := textWriter{w: w}
+	out.text(`{"files":{`)
+	for i, name := range slices.Sorted(maps.Keys(b.Files)) {
+		c := b.Files[name]
+		if i > 0 {
+			out.text(",")
+		}
+		out.json(name)
+		out.text(":{")
+		if len(c.Data) > 0 {
+			out.text(`"data":"`)
+			out.base64(c.Data)
+			out.text(`"`)
+		}
+		if c.Failure != nil {
+			if len(c.Data) > 0 {
+				out.text(",")
+			}
+			out.text(`"failure":`)
+			out.json(c.Failure)
+		}
+		out.text("}")
+	}
+	out.text("}")
+	if len(about) > len("{}") {
+		out.text(",")
+	}
+	out.text(string(about[1:]))
+	return out.err
+}
+
+// textWriter writes until something fails.
+type textWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (t *textWriter) text(s string) {
+	if t.err == nil {
+		_, t.err = io.WriteString(t.w, s)
+	}
+}
+
+func (t *textWriter) json(v any) {
+	data, err := json.Marshal(v)
+	if t.err == nil {
+		t.err = err
+	}
+	t.text(string(data))
+}
+
+func (t *textWriter) base64(data []byte) {
+	if t.err != nil {
+		return
+	}
+	enc := base64.NewEncoder(base64.StdEncoding, t.w)
+	if _, t.err = enc.Write(data); t.err == nil {
+		t.err = enc.Close()
+	}
 }
 
 // Watched is what to watch for a change of what was read.

@@ -1,11 +1,13 @@
 package source_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,5 +207,39 @@ func TestForeignBundle(t *testing.T) {
 		answers(&b)
 		b.Digest()
 		b.Watched()
+	}
+}
+
+// TestWriteJSON holds the JSON that is written piece by piece against that of the library.
+func TestWriteJSON(t *testing.T) {
+	odd := "\x00\xff<&>\u2028\"\\"
+	for name, b := range map[string]*source.Bundle{
+		"nothing": {},
+		"names":   {Globs: map[string]source.Matches{"*": {Names: []string{odd}}}, Names: map[string]source.Identity{odd: {Canonical: "/x"}}},
+		"files": {Files: map[string]source.Content{
+			"empty": {}, odd: {Data: []byte(odd)}, "gone": {Failure: &source.Failure{Kind: "missing", Text: odd}},
+			"both": {Data: []byte("x"), Failure: &source.Failure{Kind: "too-large", Text: odd}},
+		}},
+		"all": {Files: map[string]source.Content{"a": {Data: bytes.Repeat([]byte("ab"), 5000)}}, Names: map[string]source.Identity{"a": {Canonical: "b"}}},
+	} {
+		want, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got bytes.Buffer
+		if err := b.WriteJSON(&got); err != nil || got.String() != string(want) {
+			t.Errorf("%s: %v\n got %.300s\nwant %.300s", name, err, &got, want)
+		}
+	}
+}
+
+// TestRecorderDigest: what is summed up while it is read has the digest of the bundle.
+func TestRecorderDigest(t *testing.T) {
+	rec := source.NewRecorder(source.Memory{"short": "a", "long": strings.Repeat("10.0.0.1\n", 200_000)})
+	for _, name := range []string{"short", "long", "long", "missing"} {
+		_, _ = rec.ReadFile(name, 1<<30)
+	}
+	if rec.Digest() != rec.Bundle().Digest() {
+		t.Errorf("%s and %s", rec.Digest(), rec.Bundle().Digest())
 	}
 }

@@ -1,21 +1,27 @@
 package source
 
+import (
+	"crypto/sha256"
+	"sync"
+)
+
 // Recorder is an FS that remembers all it was asked for, and what came of it: what one load read, as a Bundle. What
 // was read once is not read again. It is for one goroutine at a time.
 type Recorder struct {
 	from   FS
 	record Bundle
-	limits map[string]int64 // what each file was read with, by name
+	limits map[string]int64                    // what each file was read with, by name
+	sums   map[string]func() [sha256.Size]byte // of long files, by name
 }
 
 var _ FS = (*Recorder)(nil)
 
-// long is from how many bytes on a file is summed up while its reader takes it in.
+// long is from how many bytes on a file is summed up beside its reader.
 const long = 1 << 20
 
 // NewRecorder returns a Recorder that reads from another FS.
 func NewRecorder(from FS) *Recorder {
-	return &Recorder{from: from, limits: map[string]int64{}, record: Bundle{
+	return &Recorder{from: from, limits: map[string]int64{}, sums: map[string]func() [sha256.Size]byte{}, record: Bundle{
 		Files: map[string]Content{},
 		Globs: map[string]Matches{},
 		Names: map[string]Identity{},
@@ -27,11 +33,10 @@ func (r *Recorder) ReadFile(name string, limit int64) ([]byte, error) {
 	if c, ok := r.record.Files[name]; !ok || c.Failure.is(TooLarge) && limit > r.limits[name] {
 		data, err := r.from.ReadFile(name, limit)
 		r.limits[name] = limit
-		c := Content{Data: data, Failure: failureOf(err)}
+		r.record.Files[name] = Content{Data: data, Failure: failureOf(err)}
 		if len(data) >= long {
-			c.sum = summing(data)
+			r.sums[name] = summing(data)
 		}
-		r.record.Files[name] = c
 		return data, err
 	}
 	return r.record.ReadFile(name, limit)
@@ -59,6 +64,16 @@ func (r *Recorder) Canonical(name string) (string, error) {
 
 // Bundle is what was recorded so far. It is the record itself and grows with it.
 func (r *Recorder) Bundle() *Bundle { return &r.record }
+
+// Digest is the bundle's digest, which takes less time here: long files are summed up while their reader takes them in.
+func (r *Recorder) Digest() string { return r.record.digest(r.sums) }
+
+// summing begins to sum data up beside the caller.
+func summing(data []byte) func() [sha256.Size]byte {
+	done := make(chan [sha256.Size]byte, 1)
+	go func() { done <- sha256.Sum256(data) }()
+	return sync.OnceValue(func() [sha256.Size]byte { return <-done })
+}
 
 // Watched is the paths whose change could change what was read.
 func (r *Recorder) Watched() Watched { return r.record.Watched() }
