@@ -195,9 +195,10 @@ func (l *line) asks(f family, within *classify.Box, cell *classify.Box) conj {
 	if len(addrs) > 0 || len(l.rest) > 0 {
 		addrs = and(f.guard(), addrs) // what is asked besides may be of the family, too
 	}
-	for i, field := range [2]ruleset.Field{ruleset.Dport, ruleset.Sport} {
-		if p := within.Port[i]; p != cell.Port[i] {
-			ports = append(ports, numbers(field, addrset.Between(addrset.U16(l.Port[i].Lo), addrset.U16(l.Port[i].Hi)), false))
+	fields = [2]ruleset.Field{classify.Dport: ruleset.Dport, classify.Sport: ruleset.Sport}
+	for _, i := range [2]int{classify.Sport, classify.Dport} { // as nft puts them
+		if within.Port[i] != cell.Port[i] {
+			ports = append(ports, numbers(fields[i], addrset.Between(addrset.U16(l.Port[i].Lo), addrset.U16(l.Port[i].Hi)), false))
 		}
 	}
 	if within.Proto != cell.Proto || len(ports) > 0 {
