@@ -28,8 +28,8 @@ type Node struct {
 	Part  *Part // nil where all lines are looked for that packets of the cell may be in
 }
 
-// Part is the lines from one on and below another.
-type Part struct{ From, End int }
+// Part is the lines below an end.
+type Part struct{ End int }
 
 // Step is one of three: a probe where it has cases, a call where Call is set, and a test otherwise.
 type Step struct {
@@ -129,7 +129,7 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 		}
 		step := Step{Probe: s.probe}
 		for _, g := range s.groups {
-			step.Cases = append(step.Cases, b.entry(g, 0, len(g.items), depth+1))
+			step.Cases = append(step.Cases, b.entry(g, len(g.items), depth+1))
 		}
 		n.Steps = append(n.Steps, step)
 		items = b.reduce(s.rest, &cell)
@@ -140,18 +140,18 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 	return n
 }
 
-// entry is the case of a group, of whose items those from one place to another count.
-func (b *builder) entry(g *group, from, end, depth int) Case {
-	if c, ok := g.made[[2]int{from, end}]; ok {
+// entry is the case of a group, of whose items the first so many count.
+func (b *builder) entry(g *group, count, depth int) Case {
+	if c, ok := g.made[count]; ok {
 		return c
 	}
 	c := Case{Value: g.value}
-	items := g.items[from:end]
+	items := g.items[:count]
 	switch it := &items[0]; {
 	case it.guard || b.loose(it) || !it.covers(&g.cell):
 		c.Node = b.node(items, g.cell, depth)
-		if from > 0 || end < len(g.items) {
-			c.Node.Part = &Part{int(items[0].line), int(items[len(items)-1].line) + 1}
+		if count < len(g.items) {
+			c.Node.Part = &Part{int(items[count-1].line) + 1}
 		}
 	case it.late != nil:
 		c.Node = it.late.node(b)
@@ -159,9 +159,9 @@ func (b *builder) entry(g *group, from, end, depth int) Case {
 		c.Line = int(it.line)
 	}
 	if g.made == nil {
-		g.made = make(map[[2]int]Case)
+		g.made = make(map[int]Case)
 	}
-	g.made[[2]int{from, end}] = c
+	g.made[count] = c
 	return c
 }
 

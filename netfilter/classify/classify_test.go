@@ -19,7 +19,7 @@ func (n *Node) find(p *point, width int, w *walked) (line int) {
 		s := &n.Steps[i]
 		if s.Call != nil {
 			w.jumps++
-			w.cost += costJump
+			w.cost += 130
 			if line := s.Call.find(p, width, w); line >= 0 {
 				return line
 			}
@@ -27,7 +27,7 @@ func (n *Node) find(p *point, width int, w *walked) (line int) {
 		}
 		if len(s.Cases) == 0 {
 			w.tests++
-			w.cost += costTest
+			w.cost += 12
 			if !s.Test.Box.holds(p) {
 				continue
 			}
@@ -36,13 +36,13 @@ func (n *Node) find(p *point, width int, w *walked) (line int) {
 			}
 			if s.Test.Then != nil {
 				w.jumps++
-				w.cost += costJump
+				w.cost += 130
 				return s.Test.Then.find(p, width, w)
 			}
 			return s.Test.Line
 		}
 		w.probes++
-		w.cost += s.Probe.cost()
+		w.cost += 160 + 20*float64(s.Probe.asks())
 		v := s.Probe.valueOf(p, width)
 		lo, hi := 0, len(s.Cases)
 		for lo < hi {
@@ -59,7 +59,7 @@ func (n *Node) find(p *point, width int, w *walked) (line int) {
 			return s.Cases[lo].Line
 		}
 		w.jumps++
-		w.cost += costJump
+		w.cost += 130
 		if line := s.Cases[lo].Node.find(p, width, w); line >= 0 {
 			return line
 		}

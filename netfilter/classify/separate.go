@@ -23,7 +23,7 @@ type group struct {
 	items   []item
 	members int
 	guards  []int32 // until they are items
-	made    map[[2]int]Case
+	made    map[int]Case
 }
 
 func (v Value) compare(o Value) int {
@@ -352,10 +352,10 @@ func (o *outside) insert(i int) {
 	slices.Sort(o.buckets[o.bucket(&o.items[i])])
 }
 
-// meet is how many items from a line on and below another meet a member.
-func (o *outside) meet(m *item, v Value, from, end int32) int {
+// meet is how many items below an end meet a member.
+func (o *outside) meet(m *item, v Value, end int32) int {
 	n := 0
-	for _, i := range o.meeting(nil, m, v, from, len(o.items)) {
+	for _, i := range o.meeting(nil, m, v, 0, len(o.items)) {
 		if o.items[i].line < end {
 			n++
 		}

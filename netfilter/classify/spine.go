@@ -17,21 +17,21 @@ type spine struct {
 	made  map[part]*Node
 }
 
-// part is the lines from one on and below another, as far as they are left after some steps.
+// part is the lines below an end, as far as they are left after some steps.
 type part struct {
-	step      int
-	from, end int32
+	step int
+	end  int32
 }
 
 // late is how a member that would need many guards is kept in order. It is tested without them, and a packet that is in it goes through
-// the outer lines before it: by two structures that many members share, and the few lines that follow one by one.
+// the outer lines before it: those below an end by a structure that many members share, and the few that follow one by one.
 type late struct {
 	spine   *spine
 	step    int // the step that it is a member of
 	it      item
 	value   Value // of the probe
 	outside *outside
-	ends    [2]int32 // of the shared structures; the second begins where the first ends
+	end     int32 // of the shared structure
 	made    *Node
 }
 
@@ -49,7 +49,7 @@ func (b *builder) spine(items []item, cell Box) *Node {
 		items = b.reduce(s.rest, &cell)
 		sp.left = append(sp.left, items)
 	}
-	return sp.node(b, part{0, 0, math.MaxInt32})
+	return sp.node(b, part{0, math.MaxInt32})
 }
 
 // add takes a step, and chooses where the structures end that its late members share.
@@ -62,20 +62,14 @@ func (sp *spine) add(s *separation) {
 	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
 	// The fewer members share a structure, the more structures there are, and the fewer lines follow each. Which members they end
 	// at depends on these members alone, so that an edit moves few ends.
-	ends := 1.5 * math.Cbrt(float64(len(s.late)))
-	wide := uint64(1) << max(0, int(math.Log2(float64(len(s.late))/ends)+0.5))
-	narrow := uint64(1) << max(0, int(math.Log2(float64(wide)/ends)+0.5))
-	var now [2]int32
-	for i, l := range s.late {
-		l.spine, l.step = sp, step
-		h := l.it.hash() >> 8
-		if i == 0 || h%wide == 0 {
-			now[0] = l.it.line
+	ends := math.Sqrt(1.25 * float64(len(s.late)))
+	share := uint64(1) << max(0, int(math.Log2(float64(len(s.late))/ends)+0.5))
+	end := s.late[0].it.line
+	for _, l := range s.late {
+		if l.it.hash()>>8%share == 0 {
+			end = l.it.line
 		}
-		if i == 0 || h%narrow == 0 {
-			now[1] = l.it.line
-		}
-		l.ends = now
+		l.spine, l.step, l.end = sp, step, end
 	}
 }
 
@@ -86,14 +80,14 @@ func (sp *spine) node(b *builder, p part) *Node {
 	}
 	n := &Node{Cell: sp.cell}
 	if p.step > 0 {
-		n.Part = &Part{int(p.from), int(p.end)}
+		n.Part = &Part{int(p.end)}
 	}
 	sp.made[p] = n
 	for i := p.step; i < len(sp.steps); i++ {
 		step := Step{Probe: sp.steps[i].probe}
 		for _, g := range sp.steps[i].groups {
-			if from, end := g.between(p.from, p.end); from < end {
-				step.Cases = append(step.Cases, b.entry(g, from, end, 1))
+			if count := g.below(p.end); count > 0 {
+				step.Cases = append(step.Cases, b.entry(g, count, 1))
 			}
 		}
 		if len(step.Cases) > 0 {
@@ -102,20 +96,16 @@ func (sp *spine) node(b *builder, p part) *Node {
 	}
 	rest := sp.left[len(sp.steps)]
 	for i := range rest {
-		if rest[i].line >= p.from && rest[i].line < p.end {
+		if rest[i].line < p.end {
 			n.Steps = append(n.Steps, Step{Test: b.test(&rest[i])})
 		}
 	}
 	return n
 }
 
-// between is the places of a group's items for lines from one on and below another.
-func (g *group) between(from, end int32) (int, int) {
-	place := func(line int32) int {
-		return sort.Search(len(g.items), func(i int) bool { return g.items[i].line >= line })
-	}
-	first := place(from)
-	return first, first + len(trimmed(g.items[first:place(end)]))
+// below is how many of a group's items count for lines below an end.
+func (g *group) below(end int32) int {
+	return len(trimmed(g.items[:sort.Search(len(g.items), func(i int) bool { return g.items[i].line >= end })]))
 }
 
 // node is what a packet goes through that is in the member.
@@ -127,11 +117,9 @@ func (l *late) node(b *builder) *Node {
 	l.made = n
 	const few = 6 // lines that are tested one by one at less cost
 	from := int32(0)
-	for _, end := range l.ends {
-		if l.outside.meet(&l.it, l.value, from, end) > few {
-			n.Steps = append(n.Steps, Step{Call: l.spine.node(b, part{l.step + 1, from, end})})
-			from = end
-		}
+	if l.outside.meet(&l.it, l.value, l.end) > few {
+		n.Steps = append(n.Steps, Step{Call: l.spine.node(b, part{l.step + 1, l.end})})
+		from = l.end
 	}
 	var rest []item
 	for _, i := range l.outside.meeting(nil, &l.it, l.value, from, len(l.outside.items)) {

@@ -86,18 +86,12 @@ func (t *tree) unique(name string) string {
 	return name
 }
 
-// part says in a name which lines a node has, where it has not all of those that it could.
-func (t *tree) part(n *classify.Node) (s string) {
-	if n.Part == nil {
+// part says in a name up to which rule lines are looked for, where not all are.
+func (t *tree) part(n *classify.Node) string {
+	if n.Part == nil || n.Part.End >= len(t.lines) {
 		return ""
 	}
-	if n.Part.From > 0 {
-		s = "/from/" + t.id(n.Part.From)
-	}
-	if n.Part.End < len(t.lines) {
-		s += "/before/" + t.id(n.Part.End)
-	}
-	return s
+	return "/before/" + t.id(n.Part.End)
 }
 
 // id is the rule of a line, as a part of a name.
