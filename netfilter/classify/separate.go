@@ -46,7 +46,7 @@ func guess(items float64) float64 {
 	if items <= plain {
 		return costTest * items * 0.6
 	}
-	return costTest*plain*0.6 + 90*math.Log2(items/plain)
+	return costTest*plain*0.6 + 150*math.Log2(items/plain)
 }
 
 // choose is the best way to split items, nil where testing them one by one is.
@@ -80,17 +80,16 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 		best = append(best, scored{p, cost})
 	}
 	slices.SortStableFunc(best, func(x, y scored) int { return cmp.Compare(x.cost, y.cost) })
-	const tried = 4
+	const tried, leastShare = 6, 10 // candidates looked at in full, and one in so many items that one must take
 	var chosen *separation
 	for _, c := range best[:min(tried, len(best))] {
 		if chosen != nil && c.cost > chosen.cost {
 			break
 		}
 		s := b.separate(items, cell, c.probe, late)
-		if len(s.groups) == 0 {
+		if leastShare*b.rate(s, real) < real {
 			continue
 		}
-		b.rate(s, real)
 		if chosen == nil || s.cost < chosen.cost {
 			chosen = s
 		}
@@ -102,9 +101,9 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 	return chosen
 }
 
-// rate estimates what a separation costs.
-func (b *builder) rate(s *separation, real int) {
-	members, inside := 0, float64(len(s.late))*(2*costJump+guess(float64(len(s.rest))))
+// rate estimates what a separation costs, and returns how many members it has.
+func (b *builder) rate(s *separation, real int) (members int) {
+	inside := float64(len(s.late))*(2*costJump+guess(float64(len(s.rest))))
 	for _, g := range s.groups {
 		members += g.members
 		if n := len(g.items) + len(g.guards); n == 1 {
@@ -116,6 +115,7 @@ func (b *builder) rate(s *separation, real int) {
 	m := float64(members)
 	share := m / float64(real)
 	s.cost = s.probe.cost() + share*inside/m + (1-share)*guess(float64(len(s.rest)))
+	return members
 }
 
 // probes is the probes worth a thought, for items within a cell.

@@ -26,7 +26,7 @@ type tree struct {
 
 // The bounds of a structure, see classify.Options.
 const (
-	guards = 12
+	guards = 16
 	// late is two: the kernel follows 16 chains, of which base chain, the list's and its base's, the root, the rule's own and the one
 	// that rejects are six.
 	late = 2
