@@ -31,7 +31,8 @@ const (
 	atFrames = 64
 )
 
-// Open makes packets ready for an interface, which must be one of a veth pair.
+// Open makes packets ready for an interface, which must be one of a veth pair whose other end is silent: what came from there
+// would become one of the packets.
 func Open(iface string, packets []policy.Packet) (*Source, error) {
 	link, err := net.InterfaceByName(iface)
 	if err != nil {
@@ -50,15 +51,9 @@ func Open(iface string, packets []policy.Packet) (*Source, error) {
 	if s.program, err = writer(s.area, s.frames).load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	// A veth has no receive queue that could be named before a program is attached; this one passes whatever comes.
-	var pass asm
-	pass.leave(xdpPass)
-	passing, err := pass.load()
-	if err == nil {
-		s.link, err = attach(passing, s.iface)
-		unix.Close(passing)
-	}
-	if err != nil {
+	// A veth has no receive queue that could be named before a program is attached; and the kernel waits for all processors at the
+	// beginning and end of every run of a program that is attached nowhere.
+	if s.link, err = attach(s.program, s.iface); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach to %s: %w", iface, err), s.Close())
 	}
 	return s, nil
