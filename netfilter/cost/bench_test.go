@@ -46,9 +46,14 @@ func TestBench(t *testing.T) {
 	if *sections == "" {
 		t.Skip("run by scripts/bench")
 	}
+	want := strings.Split(*sections, ",")
+	for _, name := range want {
+		if name != "all" && !slices.ContainsFunc(allSections(), func(s section) bool { return s.name == name }) {
+			t.Fatalf("no section %q", name)
+		}
+	}
 	pin(t)
 	b := &bench{t: t, quick: *quick, report: newReport(*quick)}
-	want := strings.Split(*sections, ",")
 	for _, s := range allSections() {
 		if *sections != "all" && !slices.Contains(want, s.name) {
 			continue
@@ -67,8 +72,8 @@ func TestBench(t *testing.T) {
 		}
 		say("figures: %s", *jsonFile)
 	}
-	if *plotFile != "" {
-		if err := os.WriteFile(*plotFile, b.report.plot(), 0o644); err != nil {
+	if drawing := b.report.plot(); *plotFile != "" && drawing != nil {
+		if err := os.WriteFile(*plotFile, drawing, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		say("plot: %s", *plotFile)
