@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ringwall/netfilter/cost/chart"
 )
@@ -13,8 +14,8 @@ import (
 func (r *report) plot() []byte {
 	c := &chart.Chart{
 		Title:    "What the first packet of a connection costs",
-		Subtitle: fmt.Sprintf("nanoseconds of CPU against the number of rules; %s, Linux %s, %s", r.Machine, r.Kernel, r.Date),
-		X:        "rules", Y: "ns a packet", XText: thousands, YText: thousands,
+		Subtitle: fmt.Sprintf("CPU time against the number of rules, one run; %s, Linux %s, %s", r.Machine, r.Kernel, r.Date),
+		X:        "rules", XText: thousands, YText: duration,
 	}
 	for _, p := range []struct{ section, title string }{
 		{"host", "Host policies: services for addresses"}, {"mixed", "Mixed ordered policies, the costliest family"},
@@ -65,6 +66,13 @@ func thousands(v float64) string {
 		s = s[:i] + "," + s[i:]
 	}
 	return s
+}
+
+// duration writes nanoseconds.
+func duration(ns float64) string {
+	text := time.Duration(ns).String()
+	unit := strings.TrimLeft(text, "0123456789")
+	return strings.TrimSuffix(text, unit) + " " + unit
 }
 
 // TestPlot draws the report of a run with two families, of which the costlier counts.

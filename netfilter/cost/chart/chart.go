@@ -15,7 +15,7 @@ import (
 type Chart struct {
 	Title, Subtitle string
 	Panels          []Panel
-	X, Y            string // what the axes are
+	X               string // what the axis is
 	// XText and YText write the value at a power of ten.
 	XText, YText func(float64) string
 }
@@ -28,7 +28,7 @@ type Panel struct {
 	Below string  // what the dashed line is
 }
 
-// Line is a named line. Its name stands at its last point, and its color is of its name's place in Colors.
+// Line is a named line. Its name stands at its last point.
 type Line struct {
 	Name   string
 	Points []Point // from left to right
@@ -38,9 +38,6 @@ type Line struct {
 
 // Point is a value above 0 at a place above 0.
 type Point struct{ X, Y float64 }
-
-// Colors is how many colors there are.
-const Colors = len(palette)
 
 // palette is pairs that differ in lightness as well as in hue: on light, on dark.
 var palette = [...][2]string{
@@ -69,8 +66,6 @@ func (c *Chart) SVG() []byte {
 	fmt.Fprintf(&b, `<rect class="card" x=".5" y=".5" width="%d" height="%d" rx="10"/>`+"\n", width-1, height-1)
 	fmt.Fprintf(&b, `<text class="ink" x="20" y="30" font-size="16" font-weight="700">%s</text>`+"\n", html.EscapeString(c.Title))
 	fmt.Fprintf(&b, `<text class="dim" x="20" y="50">%s</text>`+"\n", html.EscapeString(c.Subtitle))
-	fmt.Fprintf(&b, `<text class="dim" x="16" y="%d" text-anchor="middle" transform="rotate(-90 16 %d)">%s</text>`+"\n",
-		top+panelHeight/2, top+panelHeight/2, html.EscapeString(c.Y))
 	for i, p := range c.Panels {
 		c.panel(&b, &p, left+i*(panelWidth+labels+28), x, y)
 	}
@@ -90,11 +85,19 @@ func style() string {
 		dark.String() + "}</style>\n"
 }
 
-// axis is whole powers of ten.
-type axis struct{ from, to int }
+// axis is from one power of ten to another.
+type axis struct{ from, to float64 }
 
 // at is the place of a value from 0 to 1.
-func (a axis) at(v float64) float64 { return (math.Log10(v) - float64(a.from)) / float64(a.to-a.from) }
+func (a axis) at(v float64) float64 { return (math.Log10(v) - a.from) / (a.to - a.from) }
+
+// ticks is the whole powers on it.
+func (a axis) ticks() (out []float64) {
+	for e := math.Ceil(a.from); e <= a.to; e++ {
+		out = append(out, math.Pow(10, e))
+	}
+	return out
+}
 
 // axes hold every point.
 func (c *Chart) axes() (x, y axis) {
@@ -109,15 +112,19 @@ func (c *Chart) axes() (x, y axis) {
 			}
 		}
 	}
-	return around(xs), around(ys)
+	return around(xs, 0), around(ys, 0.2)
 }
 
-func around(values []float64) axis {
+// around is the axis of some values, with room at either end.
+func around(values []float64, room float64) axis {
 	if len(values) == 0 {
 		return axis{0, 1}
 	}
-	from, to := math.Floor(math.Log10(slices.Min(values))), math.Ceil(math.Log10(slices.Max(values)))
-	return axis{int(from), int(max(to, from+1))}
+	a := axis{math.Log10(slices.Min(values)) - room, math.Log10(slices.Max(values)) + room}
+	if a.to-a.from < 1 {
+		a.to = a.from + 1
+	}
+	return a
 }
 
 // panel draws one, its axes at left.
@@ -125,13 +132,11 @@ func (c *Chart) panel(b *strings.Builder, p *Panel, left int, x, y axis) {
 	px := func(v float64) float64 { return float64(left) + x.at(v)*panelWidth }
 	py := func(v float64) float64 { return top + (1-y.at(v))*panelHeight }
 	fmt.Fprintf(b, `<text class="ink" x="%d" y="%d" font-weight="600">%s</text>`+"\n", left, top-14, html.EscapeString(p.Title))
-	for e := y.from; e <= y.to; e++ {
-		v := math.Pow10(e)
+	for _, v := range y.ticks() {
 		fmt.Fprintf(b, `<path class="grid" d="M%d %.1fh%d"/><text class="dim" x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n",
 			left, py(v), panelWidth, left-7, py(v)+4, html.EscapeString(c.YText(v)))
 	}
-	for e := x.from; e <= x.to; e++ {
-		v := math.Pow10(e)
+	for _, v := range x.ticks() {
 		fmt.Fprintf(b, `<path class="grid" d="M%.1f %dv%d"/><text class="dim" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n",
 			px(v), top, panelHeight, px(v), top+panelHeight+18, html.EscapeString(c.XText(v)))
 	}

@@ -12,7 +12,7 @@ import (
 func example() *Chart {
 	text := func(v float64) string { return fmt.Sprint(v) }
 	return &Chart{
-		Title: "a < b", X: "rules", Y: "ns", XText: text, YText: text,
+		Title: "a < b", X: "rules", XText: text, YText: text,
 		Panels: []Panel{{Title: "one", Floor: 500, Below: "nothing", Lines: []Line{
 			{Name: "flat", Points: []Point{{10, 1000}, {100_000, 1100}}, Strong: true},
 			{Name: "linear", Points: []Point{{10, 1000}, {1000, 60_000}}, Color: 1},
