@@ -82,21 +82,22 @@ func (s *Source) Window(from, to int) {
 func (s *Source) Send(count int) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for {
-		before, err := threadTime()
-		if err != nil {
-			return 0, err
-		}
-		err = run(s.program, s.template, s.iface, count)
-		if errors.Is(err, unix.EINTR) {
-			continue // a signal of the Go runtime's; part of the packets came in, and all do now
-		}
-		if err != nil {
-			return 0, fmt.Errorf("have %d packets come in: %w", count, err)
-		}
-		after, err := threadTime()
-		return after - before, err
+	// A signal would end the run early, and the Go scheduler sends one at will.
+	var urgent, before unix.Sigset_t
+	urgent.Val[0] = 1 << (unix.SIGURG - 1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &urgent, &before); err != nil {
+		return 0, fmt.Errorf("block a signal: %w", err)
 	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	begun, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
+	if err := run(s.program, s.template, s.iface, count); err != nil {
+		return 0, fmt.Errorf("have %d packets come in: %w", count, err)
+	}
+	ended, err := threadTime()
+	return ended - begun, err
 }
 
 // threadTime is the CPU time that the thread has used.

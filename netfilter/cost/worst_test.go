@@ -138,7 +138,8 @@ func (b *bench) worstPackets(t *testing.T) {
 			}
 			all, some := variants[len(variants)-2].ns(), variants[len(variants)-1].ns()
 			p := list[at]
-			say("  %-5s %8.0f %8.0f %8.0f   %d %s to %s sport %d dport %d", shape, worst-base, all-base, some-base, p.Proto, p.Src, p.Dst, p.Sport, p.Dport)
+			say("  %-5s %8.0f %8.0f %8.0f   %s %s to %s sport %d dport %d: rule %d", shape, worst-base, all-base, some-base,
+				protoName(p.Proto), p.Src, p.Dst, p.Sport, p.Dport, w.Decide(&p)+1)
 			b.report.add(result{Section: "worst", Shape: string(shape), Who: ringwall, Rules: n, Measures: map[string]float64{
 				"ns_bare": base, "ns_worst": worst, "ns_64_worst": all, "ns_ordinary": some, "ns_worst_above_bare": worst - base,
 			}})
