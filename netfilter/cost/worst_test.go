@@ -24,6 +24,7 @@ func (h *host) each(t testing.TB, packets []scored, tries, count int) {
 		list[i], packets[i].ns = packets[i].pkt, 0
 	}
 	h.load(t, list)
+	defer pin(t)()
 	h.Do(t, func() {
 		for range tries {
 			for i := range packets {
