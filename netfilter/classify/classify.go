@@ -7,7 +7,8 @@
 //   - A test looks at one box.
 //
 // Order between a probed box and those that stay outside is kept by guards: an outer box that comes before one inside and meets it is
-// tested inside too, and sends the packet back, for the outer steps to decide. A box that would need many guards stays outside.
+// tested inside too, and sends the packet back, for the outer steps to decide. A box that would need many guards is late: it is tested
+// without them, and whoever is in it is then asked about the outer boxes before it, by a structure that many late boxes share.
 //
 // The package knows nothing of nftables: boxes have addresses of one family, a protocol and ports.
 package classify
@@ -25,11 +26,8 @@ type Line struct {
 type Node struct {
 	Cell  Box // what is known of packets here
 	Steps []Step
-	Part  *Part // nil where all lines are looked for that packets of the cell may be in
+	Below int // where it is not 0, only lines below this number are looked for
 }
-
-// Part is the lines below an end.
-type Part struct{ End int }
 
 // Step is one of three: a probe where it has cases, a call where Call is set, and a test otherwise.
 type Step struct {
@@ -134,10 +132,15 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 		n.Steps = append(n.Steps, step)
 		items = b.reduce(s.rest, &cell)
 	}
+	b.tests(n, items)
+	return n
+}
+
+// tests adds the tests of items in order.
+func (b *builder) tests(n *Node, items []item) {
 	for i := range items {
 		n.Steps = append(n.Steps, Step{Test: b.test(&items[i])})
 	}
-	return n
 }
 
 // entry is the case of a group, of whose items the first so many count.
@@ -151,7 +154,7 @@ func (b *builder) entry(g *group, count, depth int) Case {
 	case it.guard || b.loose(it) || !it.covers(&g.cell):
 		c.Node = b.node(items, g.cell, depth)
 		if count < len(g.items) {
-			c.Node.Part = &Part{int(items[count-1].line) + 1}
+			c.Node.Below = int(items[count-1].line) + 1
 		}
 	case it.late != nil:
 		c.Node = it.late.node(b)

@@ -103,7 +103,7 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 
 // rate estimates what a separation costs, and returns how many members it has.
 func (b *builder) rate(s *separation, real int) (members int) {
-	inside := float64(len(s.late))*(2*costJump+guess(float64(len(s.rest))))
+	inside := float64(len(s.late)) * (2*costJump + guess(float64(len(s.rest))))
 	for _, g := range s.groups {
 		members += g.members
 		if n := len(g.items) + len(g.guards); n == 1 {

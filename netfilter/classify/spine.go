@@ -80,7 +80,7 @@ func (sp *spine) node(b *builder, p part) *Node {
 	}
 	n := &Node{Cell: sp.cell}
 	if p.step > 0 {
-		n.Part = &Part{int(p.end)}
+		n.Below = int(p.end)
 	}
 	sp.made[p] = n
 	for i := p.step; i < len(sp.steps); i++ {
@@ -95,11 +95,7 @@ func (sp *spine) node(b *builder, p part) *Node {
 		}
 	}
 	rest := sp.left[len(sp.steps)]
-	for i := range rest {
-		if rest[i].line < p.end {
-			n.Steps = append(n.Steps, Step{Test: b.test(&rest[i])})
-		}
-	}
+	b.tests(n, rest[:sort.Search(len(rest), func(i int) bool { return rest[i].line >= p.end })])
 	return n
 }
 

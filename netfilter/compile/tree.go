@@ -88,10 +88,10 @@ func (t *tree) unique(name string) string {
 
 // part says in a name up to which rule lines are looked for, where not all are.
 func (t *tree) part(n *classify.Node) string {
-	if n.Part == nil || n.Part.End >= len(t.lines) {
+	if n.Below == 0 || n.Below >= len(t.lines) {
 		return ""
 	}
-	return "/before/" + t.id(n.Part.End)
+	return "/before/" + t.id(n.Below)
 }
 
 // id is the rule of a line, as a part of a name.

@@ -46,9 +46,13 @@ func TestBench(t *testing.T) {
 	if *sections == "" {
 		t.Skip("run by scripts/bench")
 	}
-	pin(t)
-	b := &bench{t: t, quick: *quick, report: newReport(*quick)}
 	want := strings.Split(*sections, ",")
+	for _, name := range want {
+		if name != "all" && !slices.ContainsFunc(allSections(), func(s section) bool { return s.name == name }) {
+			t.Fatalf("no section %q", name)
+		}
+	}
+	b := &bench{t: t, quick: *quick, report: newReport(*quick)}
 	for _, s := range allSections() {
 		if *sections != "all" && !slices.Contains(want, s.name) {
 			continue
@@ -67,8 +71,8 @@ func TestBench(t *testing.T) {
 		}
 		say("figures: %s", *jsonFile)
 	}
-	if *plotFile != "" {
-		if err := os.WriteFile(*plotFile, b.report.plot(), 0o644); err != nil {
+	if drawing := b.report.plot(); *plotFile != "" && drawing != nil {
+		if err := os.WriteFile(*plotFile, drawing, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		say("plot: %s", *plotFile)
@@ -78,10 +82,10 @@ func TestBench(t *testing.T) {
 // say prints a line of the report.
 func say(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 
-// pin keeps the test on one processor, the last.
-func pin(t testing.TB) {
+// pin keeps the calling goroutine on one processor, the last, until it calls what pin returns.
+func pin(t testing.TB) (unpin func()) {
+	t.Helper()
 	runtime.LockOSThread()
-	t.Cleanup(runtime.UnlockOSThread)
 	var may, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &may); err != nil {
 		t.Fatal(err)
@@ -96,7 +100,11 @@ func pin(t testing.TB) {
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { unix.SchedSetaffinity(0, &may) })
+	return func() {
+		if unix.SchedSetaffinity(0, &may) == nil {
+			runtime.UnlockOSThread()
+		}
+	}
 }
 
 // bench is a run of the benchmark.
@@ -144,6 +152,7 @@ const (
 func rounds(t testing.TB, variants []*variant, rounds int) {
 	t.Helper()
 	runtime.GC()
+	defer pin(t)()
 	for _, v := range variants {
 		v.host.send(t, leastSample)
 		ns := v.host.send(t, leastSample)

@@ -133,24 +133,32 @@ func newCgroup(t testing.TB, name string) *cgroup {
 	return nil
 }
 
-// run runs a command in the group, in a host's network.
-func (c *cgroup) run(t testing.TB, h *host, env []string, name string, args ...string) string {
+// patience is how long a load may take.
+const patience = 3 * time.Minute
+
+// run runs a command in the group, in a host's network; false where it was not done in time.
+func (c *cgroup) run(t testing.TB, h *host, env []string, name string, args ...string) (string, bool) {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
 	if c != nil {
-		cmd = exec.Command("sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(c.dir, "cgroup.procs"), name}, args...)...)
+		cmd = exec.CommandContext(ctx, "sh", append([]string{"-c", `echo $$ >"$0" && exec "$@"`, filepath.Join(c.dir, "cgroup.procs"), name}, args...)...)
 	}
 	cmd.Env = append(os.Environ(), env...)
 	var out []byte
 	var err error
 	h.Do(t, func() { out, err = cmd.Output() })
+	if ctx.Err() != nil {
+		return "", false
+	}
 	if err != nil {
 		if failed, ok := err.(*exec.ExitError); ok {
 			t.Fatalf("%s: %v %.400s", name, err, failed.Stderr)
 		}
 		t.Fatal(err)
 	}
-	return string(out)
+	return string(out), true
 }
 
 // kept is the kernel memory that the group is charged with, in MB.
@@ -207,8 +215,15 @@ func (b *bench) loads(t *testing.T) {
 				c := newCgroup(t, fmt.Sprintf("%s-%d", name, i))
 				c.run(t, h, nil, "true")
 				before := c.kept(t)
+				out, ok := c.run(t, h, []string{loadVariable + "=" + string(s.shape) + " " + fmt.Sprint(s.rules)}, self)
+				if !ok {
+					say("  %-12s not done in %s", name, patience)
+					b.report.add(result{Section: "load", Shape: string(s.shape), Who: ringwall, Rules: s.rules,
+						Measures: map[string]float64{"ms_without_end": float64(patience.Milliseconds())}})
+					return
+				}
 				var one took
-				if err := json.Unmarshal([]byte(c.run(t, h, []string{loadVariable + "=" + string(s.shape) + " " + fmt.Sprint(s.rules)}, self)), &one); err != nil {
+				if err := json.Unmarshal([]byte(out), &one); err != nil {
 					t.Fatal(err)
 				}
 				one.Kernel = c.kept(t) - before
@@ -221,7 +236,9 @@ func (b *bench) loads(t *testing.T) {
 				c.run(t, h, nil, "true")
 				before = c.kept(t)
 				begun := time.Now()
-				c.run(t, h, nil, "nft", "-f", rules)
+				if _, ok := c.run(t, h, nil, "nft", "-f", rules); !ok {
+					t.Fatalf("nft -f is not done in %s", patience)
+				}
 				samples["ms_nft"] = append(samples["ms_nft"], time.Since(begun).Seconds()*1000)
 				samples["mb_kernel_nft"] = append(samples["mb_kernel_nft"], c.kept(t)-before)
 			}

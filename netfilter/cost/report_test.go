@@ -99,5 +99,3 @@ func (r *report) write(file string) error {
 	}
 	return os.WriteFile(file, append(out, '\n'), 0o644)
 }
-
-func (r *report) plot() []byte { return nil }

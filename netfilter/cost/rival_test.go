@@ -47,8 +47,7 @@ func rivals(tr *tree) []rival {
 		out = append(out,
 			rival{iptables, all, 10_000, tr.iptables},
 			rival{ufw, host4, 10_000, tr.ufw},
-			// The daemon hands every rule to nft by itself: beyond this it takes longer than anybody would wait.
-			rival{firewalld, host4, 1000, tr.firewalld})
+			rival{firewalld, host4, 10_000, tr.firewalld})
 	}
 	return out
 }

@@ -31,7 +31,8 @@ const (
 	atFrames = 64
 )
 
-// Open makes packets ready for an interface, which must be one of a veth pair.
+// Open makes packets ready for an interface, which must be one of a veth pair whose other end is silent: what came from there
+// would become one of the packets.
 func Open(iface string, packets []policy.Packet) (*Source, error) {
 	link, err := net.InterfaceByName(iface)
 	if err != nil {
@@ -50,15 +51,9 @@ func Open(iface string, packets []policy.Packet) (*Source, error) {
 	if s.program, err = writer(s.area, s.frames).load(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	// A veth has no receive queue that could be named before a program is attached; this one passes whatever comes.
-	var pass asm
-	pass.leave(xdpPass)
-	passing, err := pass.load()
-	if err == nil {
-		s.link, err = attach(passing, s.iface)
-		unix.Close(passing)
-	}
-	if err != nil {
+	// A veth has no receive queue that could be named before a program is attached; and the kernel waits for all processors at the
+	// beginning and end of every run of a program that is attached nowhere.
+	if s.link, err = attach(s.program, s.iface); err != nil {
 		return nil, errors.Join(fmt.Errorf("attach to %s: %w", iface, err), s.Close())
 	}
 	return s, nil
@@ -87,21 +82,22 @@ func (s *Source) Window(from, to int) {
 func (s *Source) Send(count int) (time.Duration, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for {
-		before, err := threadTime()
-		if err != nil {
-			return 0, err
-		}
-		err = run(s.program, s.template, s.iface, count)
-		if errors.Is(err, unix.EINTR) {
-			continue // a signal of the Go runtime's; part of the packets came in, and all do now
-		}
-		if err != nil {
-			return 0, fmt.Errorf("have %d packets come in: %w", count, err)
-		}
-		after, err := threadTime()
-		return after - before, err
+	// A signal would end the run early, and the Go scheduler sends one at will.
+	var urgent, before unix.Sigset_t
+	urgent.Val[0] = 1 << (unix.SIGURG - 1)
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &urgent, &before); err != nil {
+		return 0, fmt.Errorf("block a signal: %w", err)
 	}
+	defer unix.PthreadSigmask(unix.SIG_SETMASK, &before, nil)
+	begun, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
+	if err := run(s.program, s.template, s.iface, count); err != nil {
+		return 0, fmt.Errorf("have %d packets come in: %w", count, err)
+	}
+	ended, err := threadTime()
+	return ended - begun, err
 }
 
 // threadTime is the CPU time that the thread has used.
