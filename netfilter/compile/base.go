@@ -16,6 +16,11 @@ func here(not bool) conj {
 	return conj{in}
 }
 
+// toHost is what here matches, in two lines: most of it is sent to an address of this host's, and a comparison is quicker than a set.
+func toHost() []conj {
+	return []conj{{equal(ruleset.FibDaddrType, ruleset.TypeLocal)}, {among(ruleset.FibDaddrType, ruleset.TypeBroadcast, ruleset.TypeAnycast, ruleset.TypeMulticast)}}
+}
+
 // loopback matches the interface that a host talks to itself over. Its number costs a packet a fifth of what its name does.
 func loopback(f ruleset.Field) conj { return conj{equal(f, ruleset.IfLoopback)} }
 

@@ -161,11 +161,11 @@ func (c *compiler) preChain() {
 	ch := c.baseChain(chainPre, ruleset.Prerouting, priorityJudge, true)
 	c.passing(ch, ruleset.IIf)
 	if !base.ReversePath {
-		add(ch, []conj{here(false)}, to(chainBaseIn))
+		add(ch, toHost(), to(chainBaseIn))
 		add(ch, only(), accept)
 		return
 	}
-	add(ch, []conj{here(false)}, to(chainBasePre))
+	add(ch, toHost(), to(chainBasePre))
 	if c.p.Transit {
 		// Older kernels know the way back in prerouting only, so transit is asked here what else the forward hook asks.
 		if base.ICMPErrors {
