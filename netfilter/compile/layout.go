@@ -18,8 +18,8 @@ import (
 type layout []int
 
 const (
-	// largeSet is from how many ranges on a set has a layout: of fewer, one of ranges is as quick for a packet.
-	largeSet = 16384
+	// largeSet is from how many ranges on a set has a layout: of fewer, one of ranges is about as quick for a packet.
+	largeSet = 2048
 	// maxLookups is how many sets hold a large one at most.
 	maxLookups = 4
 	// rangeCost is what a range costs in a set of ranges, an element of a hash set being 1.
