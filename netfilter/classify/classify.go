@@ -13,6 +13,8 @@
 // The package knows nothing of nftables: boxes have addresses of one family, a protocol and ports.
 package classify
 
+import "slices"
+
 // Line is one way to match: packets in a box lead to a target, a number of the caller's.
 type Line struct {
 	Box
@@ -57,10 +59,10 @@ type Test struct {
 // Options bounds a structure.
 type Options struct {
 	Width int // bits of an address
-	// Guards is how many guards a box may need to be probed for.
-	Guards int
-	// Late is how many steps of the root may have members that are late, see late. Each takes up to four levels of nodes below the
-	// root, and what comes last two.
+	// Guards is how many guards a box may need before it is late, and MoreGuards how many where none may be late.
+	Guards, MoreGuards int
+	// Late is how many steps of the root may have members that are late, see late. Each takes three levels of nodes below the root,
+	// and what comes last two.
 	Late int
 }
 
@@ -73,6 +75,11 @@ func Build(lines []Line, opt Options) *Node {
 		items[i] = b.item(lines[i].Box, i, false)
 	}
 	return b.spine(b.reduce(items, &all), all)
+}
+
+// Probes tells whether anything is looked up at all.
+func (n *Node) Probes() bool {
+	return slices.ContainsFunc(n.Steps, func(s Step) bool { return len(s.Cases) > 0 })
 }
 
 // Size is how many tests and cases a structure has, each where it stands.
@@ -93,7 +100,7 @@ func (n *Node) size(seen map[*Node]bool) (total int) {
 	return total
 }
 
-// maxDepth is how deep nodes of probes are nested. The kernel follows 16 chains, of which those around the structure take 6.
+// maxDepth is how deep nodes of probes are nested.
 const maxDepth = 2
 
 type builder struct {
@@ -110,6 +117,9 @@ type item struct {
 	line  int32
 	late  *late // of a member that the outer lines before it are asked for after it
 }
+
+// fixed tells whether an item stays where it is: guards, and members that lead further on, of which there would be too many levels.
+func (it *item) fixed() bool { return it.guard || it.late != nil }
 
 func (b *builder) item(box Box, line int, guard bool) item {
 	return item{Box: box, bits: [2]uint8{uint8(Bits(box.Addr[Src], b.Width)), uint8(Bits(box.Addr[Dst], b.Width))}, line: int32(line), guard: guard}

@@ -145,7 +145,7 @@ func TestBuildIsFirstMatch(t *testing.T) {
 			for _, n := range []int{10, 100, 1000} {
 				for seed := range uint64(5) {
 					lines := generate(shape, n, width, seed)
-					root := Build(lines, Options{Width: width, Guards: 2 + int(seed)*4, Late: int(seed)})
+					root := Build(lines, Options{Width: width, Guards: 2 + int(seed)*4, MoreGuards: 64, Late: int(seed)})
 					g := &gen{Rand: rand.New(rand.NewPCG(seed, 1)), width: width}
 					for i := range 4 * n {
 						p := g.in(&lines[i%n].Box)
@@ -171,7 +171,7 @@ func TestReport(t *testing.T) {
 				lines := generate(shape, n, width, 1)
 				for _, guards := range []int{8, 24} {
 					start := time.Now()
-					root := Build(lines, Options{Width: width, Guards: guards, Late: 2})
+					root := Build(lines, Options{Width: width, Guards: guards, MoreGuards: 4 * guards, Late: 3})
 					took := time.Since(start)
 					var s size
 					root.measure(&s)

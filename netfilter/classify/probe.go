@@ -1,5 +1,7 @@
 package classify
 
+import "math"
+
 // Probe is what a lookup asks of a packet, all in one key: prefixes of its addresses, its protocol, its destination port.
 type Probe struct {
 	Bits  [2]uint8 // of source and destination; 0: not asked
@@ -72,6 +74,13 @@ func (p Probe) asks() (n int) {
 func mix(h, x uint64) uint64 {
 	h = (h ^ x) * 0x9e3779b97f4a7c15
 	return h ^ h>>29
+}
+
+// marks tells whether an item is one of those that mark where a part ends: about one in share. That depends on its box alone, so that an
+// edit moves few ends.
+func (it *item) marks(share float64) bool {
+	every := uint64(1) << max(0, int(math.Log2(share)+0.5))
+	return it.hash()>>8%every == 0
 }
 
 // hash is a hash of an item's box.

@@ -57,7 +57,7 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 	}
 	real := 0
 	for i := range items {
-		if !items[i].guard {
+		if !items[i].fixed() {
 			real++
 		}
 	}
@@ -87,7 +87,7 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 			break
 		}
 		s := b.separate(items, cell, c.probe, late)
-		if leastShare*b.rate(s, real) < real {
+		if n := b.rate(s, real); n < 64 && leastShare*n < real {
 			continue
 		}
 		if chosen == nil || s.cost < chosen.cost {
@@ -127,7 +127,7 @@ func (b *builder) probes(items []item, cell *Box) (out []Probe) {
 		var n [129]int
 		total := 0
 		for i := range items {
-			if !items[i].guard && items[i].bits[a] > known[a] {
+			if !items[i].fixed() && items[i].bits[a] > known[a] {
 				n[items[i].bits[a]]++
 				total++
 			}
@@ -195,7 +195,7 @@ func (c *counter) count(p Probe, items []item, width int) (members int, square f
 	mask := uint64(len(c.slots) - 1)
 	for i := range items {
 		it := &items[i]
-		if it.guard || !p.takes(it) {
+		if it.fixed() || !p.takes(it) {
 			continue
 		}
 		members++
@@ -221,20 +221,19 @@ func (b *builder) separate(items []item, cell *Box, p Probe, mayBeLate bool) *se
 	s := &separation{probe: p}
 	out := newOutside(b, p, items)
 	for i := range items {
-		if items[i].guard || !p.takes(&items[i]) {
+		if items[i].fixed() || !p.takes(&items[i]) {
 			out.add(i)
 		}
 	}
 	limit := b.Guards
 	if !mayBeLate {
-		const without = 4 // times as many guards as where members may be late
-		limit *= without
+		limit = b.MoreGuards
 	}
 	byValue := make(map[Value]*group)
 	var guards []int32
 	for i := range items {
 		m := &items[i]
-		if m.guard || !p.takes(m) {
+		if m.fixed() || !p.takes(m) {
 			s.rest = append(s.rest, *m)
 			continue
 		}

@@ -38,7 +38,7 @@ type late struct {
 func (b *builder) spine(items []item, cell Box) *Node {
 	sp := &spine{cell: cell, left: [][]item{items}, made: make(map[part]*Node)}
 	for late := 0; ; {
-		s := b.choose(items, &cell, late < b.Late)
+		s := b.step(items, &cell, late < b.Late)
 		if s == nil {
 			break
 		}
@@ -52,6 +52,20 @@ func (b *builder) spine(items []item, cell Box) *Node {
 	return sp.node(b, part{0, math.MaxInt32})
 }
 
+// step is the next split of items. Where many lines are left, members are late only if without that too few would be probed for: the steps
+// that may have such are few, and the lines are the more in need of them the fewer are left.
+func (b *builder) step(items []item, cell *Box, late bool) *separation {
+	const many, enough = 30_000, 4 // lines, and one in so many
+	if !late || len(b.lines) < many {
+		return b.choose(items, cell, late)
+	}
+	s := b.choose(items, cell, false)
+	if s == nil || enough*(len(items)-len(s.rest)) < len(items) {
+		s = b.choose(items, cell, true)
+	}
+	return s
+}
+
 // add takes a step, and chooses where the structures end that its late members share.
 func (sp *spine) add(s *separation) {
 	step := len(sp.steps)
@@ -60,13 +74,12 @@ func (sp *spine) add(s *separation) {
 		return
 	}
 	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
-	// The fewer members share a structure, the more structures there are, and the fewer lines follow each. Which members they end
-	// at depends on these members alone, so that an edit moves few ends.
-	ends := math.Sqrt(1.25 * float64(len(s.late)))
-	share := uint64(1) << max(0, int(math.Log2(float64(len(s.late))/ends)+0.5))
+	// The fewer members share a structure, the more structures there are, and the fewer lines follow each.
+	const weight = 3 // of a test against a case, in memory
+	share := math.Sqrt(float64(len(s.late)) / weight)
 	end := s.late[0].it.line
 	for _, l := range s.late {
-		if l.it.hash()>>8%share == 0 {
+		if l.it.marks(share) {
 			end = l.it.line
 		}
 		l.spine, l.step, l.end = sp, step, end

@@ -70,9 +70,8 @@ func TestWorkloads(t *testing.T) {
 			w := workload.Generate(shape, n, 1)
 			lines, width := linesOf(w)
 			packets := w.Packets(3000, 2)
-			for _, opt := range []Options{{Late: 2}} {
-				guards := 12
-				opt.Width, opt.Guards = width, guards
+			for _, opt := range []Options{{Late: 3}} {
+				opt.Width, opt.Guards, opt.MoreGuards = width, 16, 64
 				start := time.Now()
 				root := Build(lines, opt)
 				took := time.Since(start)

@@ -17,43 +17,49 @@ func (o Options) linear() int {
 }
 
 // classify makes what leads a packet to the chain of the first rule of a list that matches it, and lets it fall through where
-// there is none: a plain ordered list where it is short, else a structure of lookups for each family.
-func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) error {
+// there is none: a plain ordered list where it is short or nothing in it can be looked up, else a structure of lookups for each
+// family; it tells which.
+func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups bool, err error) {
 	var trees []*tree
-	lines := 0
 	for _, f := range families {
 		t := &tree{compiler: c, family: f, name: ch.Name + "/" + f.digit(), rules: list}
 		for i, r := range list {
 			boxes, err := c.boxes(r, f)
 			if err != nil {
-				return at(r, err)
+				return false, at(r, err)
 			}
 			for _, b := range boxes {
 				t.lines = append(t.lines, b)
 				t.boxes = append(t.boxes, classify.Line{Box: b.Box, Target: i, Loose: len(b.rest) > 0})
 			}
 		}
-		lines = max(lines, len(t.lines))
+		if len(t.lines) > c.opt.linear() {
+			t.build()
+			lookups = lookups || t.root.Probes()
+		}
 		trees = append(trees, t)
 	}
-	if lines <= c.opt.linear() {
+	if !lookups {
 		for _, r := range list {
 			lines, err := c.lines(&r.Match, ChainName(r))
 			if err != nil {
-				return at(r, err)
+				return false, at(r, err)
 			}
 			add(ch, product(lines, expiry(r)), to(ChainName(r)))
 		}
-		return nil
+		return false, nil
 	}
 	for _, t := range trees {
 		if len(t.lines) == 0 {
 			continue
 		}
 		add(ch, []conj{t.family.guard()}, ruleset.Verdict{Kind: ruleset.Jump, Chain: t.name})
-		t.build()
+		if t.root == nil {
+			t.build()
+		}
+		t.emit()
 	}
-	return nil
+	return true, nil
 }
 
 // at adds a rule's place to an error.

@@ -6,6 +6,7 @@ package compile
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"ringwall/netfilter/ruleset"
@@ -224,7 +225,27 @@ func (c *compiler) baseIn(ch *ruleset.Chain) {
 
 // inChain is the rules of `in`.
 func (c *compiler) inChain() error {
-	return c.list(c.chain(chainIn), policy.In)
+	ch := c.chain(chainIn)
+	lookups, err := c.list(ch, policy.In)
+	if lookups {
+		c.spread(ch)
+	}
+	return err
+}
+
+// spread puts what stands in a chain in the place of going there, and takes the chain away. It is short where its list is looked up,
+// and a level of chains is worth more than its few rules: the kernel follows 16.
+func (c *compiler) spread(list *ruleset.Chain) {
+	c.rs.Chains = slices.DeleteFunc(c.rs.Chains, func(ch *ruleset.Chain) bool { return ch == list })
+	for _, ch := range c.rs.Chains {
+		n := len(ch.Rules)
+		if n == 0 {
+			continue
+		}
+		if end := ch.Rules[n-1].Exprs; len(end) == 1 && end[0] == to(list.Name) {
+			ch.Rules = append(ch.Rules[:n-1:n-1], list.Rules...)
+		}
+	}
 }
 
 // forwardChain judges transit, after other tables' DNAT. Where transit is not judged it only blocks.
@@ -247,7 +268,8 @@ func (c *compiler) forwardChain() error {
 		add(ch, []conj{and(admitted, conj{ruleset.Label{Bit: labelBit}})}, accept)
 	}
 	c.before(ch, policy.Forward)
-	return c.list(ch, policy.Forward)
+	_, err := c.list(ch, policy.Forward)
+	return err
 }
 
 // outputChain judges what sockets of this host send.
@@ -259,14 +281,15 @@ func (c *compiler) outputChain() error {
 		c.decide(ch, policy.Out, policy.ByFailsafe, len(c.p.Failsafe) > 0, replies, accept)
 	}
 	c.before(ch, policy.Out)
-	return c.list(ch, policy.Out)
+	_, err := c.list(ch, policy.Out)
+	return err
 }
 
-// list adds the rules of a list to a chain, and the default.
-func (c *compiler) list(ch *ruleset.Chain, dir policy.Dir) error {
-	if err := c.classify(ch, c.p.Lists[dir]); err != nil {
-		return err
+// list adds the rules of a list to a chain, and the default; it tells whether the list is looked up.
+func (c *compiler) list(ch *ruleset.Chain, dir policy.Dir) (lookups bool, err error) {
+	if lookups, err = c.classify(ch, c.p.Lists[dir]); err != nil {
+		return lookups, err
 	}
 	c.decide(ch, dir, policy.ByDefault, true, only(), c.verdict(dir, c.p.Defaults[dir])...)
-	return nil
+	return lookups, nil
 }

@@ -20,34 +20,35 @@ type tree struct {
 	rules  []*policy.Rule
 	lines  []line
 	boxes  []classify.Line
+	root   *classify.Node
 	chains map[*classify.Node]string
 	taken  map[string]int
 }
 
 // The bounds of a structure, see classify.Options.
 const (
-	guards = 16
-	// late is two: the kernel follows 16 chains, of which base chain, the list's and its base's, the root, the rule's own and the one
-	// that rejects are six.
-	late = 2
-	// mostSteps is how many tests and cases a structure may have for each line; one that has more is made again with half the
-	// guards.
-	mostSteps = 24
+	guards, moreGuards = 16, 64
+	// late is three: the kernel follows 16 chains, of which a base chain, that of the list, the root, the rule's own and the one that
+	// rejects are five.
+	late = 3
+	// mostSteps is how many tests and cases a structure may have for each line; one that has more is made again with fewer guards.
+	mostSteps = 48
 )
 
-// build makes the chains and maps of the tree.
+// build makes the structure of the tree.
 func (t *tree) build() {
-	t.chains, t.taken = make(map[*classify.Node]string), make(map[string]int)
-	opt := classify.Options{Width: t.family.width(), Guards: guards, Late: late}
-	root := classify.Build(t.boxes, opt)
-	for root.Size() > mostSteps*len(t.lines) && opt.Guards > 0 {
-		opt.Guards /= 2
-		if opt.Guards == 0 {
-			opt.Late = 0
-		}
-		root = classify.Build(t.boxes, opt)
+	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late}
+	t.root = classify.Build(t.boxes, opt)
+	for t.root.Size() > mostSteps*len(t.lines) && opt.MoreGuards > 0 {
+		opt.Guards, opt.MoreGuards = opt.Guards/2, opt.MoreGuards/2
+		t.root = classify.Build(t.boxes, opt)
 	}
-	t.chainOf(root, t.name)
+}
+
+// emit makes the tree's chains and maps.
+func (t *tree) emit() {
+	t.chains, t.taken = make(map[*classify.Node]string), make(map[string]int)
+	t.chainOf(t.root, t.name)
 }
 
 // chainOf is the chain of a node, which gets a name like the one that is given where it has none yet.
@@ -117,7 +118,6 @@ func (t *tree) test(test *classify.Test, n *classify.Node, name string) *ruleset
 
 func (t *tree) target(line int) string { return ChainName(t.rules[t.boxes[line].Target]) }
 
-// late is the name of the chain for packets in a line that others before it may still take.
 // probe is the rule of a probe, whose cases become a map.
 func (t *tree) probe(s *classify.Step, chain string) *ruleset.Rule {
 	f, p := t.family, s.Probe
