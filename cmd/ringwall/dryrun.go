@@ -23,7 +23,8 @@ func (f *front) dryRunVerb() *cobra.Command {
 
 			  + added   - removed   ~ changed   > moved
 
-			Below it stands the change by packets: which are treated differently than now, as with 'diff'.
+			Below it stands the change by packets: which are treated differently than now, as with 'diff'. Where rules are looked up
+			or very many, the last line bounds what a packet may pass, in lookups and rules of the kernel.
 
 			Where a daemon runs it is asked, since it alone may write its table. Without privileges the kernel can't be asked, and the
 			answer says so.

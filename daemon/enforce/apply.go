@@ -28,6 +28,7 @@ func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report,
 	if err != nil {
 		return r, err
 	}
+	r.Costliest = costliest(want)
 	if nft {
 		var text strings.Builder
 		if err := want.WriteNFT(&text); err != nil {

@@ -162,6 +162,9 @@ func TestDryRun(t *testing.T) {
 	if !r.Validated || r.Applied || !r.Pending() || len(r.KernelLines) == 0 || !strings.Contains(r.NFT, "table inet ringwall") {
 		t.Errorf("%+v", r)
 	}
+	if len(r.Costliest) != 3 || slices.ContainsFunc(r.Costliest, Way.Long) {
+		t.Errorf("ways of a short policy: %+v", r.Costliest)
+	}
 	if after, _ := e.conn.Generation(t.Context()); after != before {
 		t.Error("a dry run has changed something")
 	}

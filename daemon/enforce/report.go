@@ -29,6 +29,7 @@ type Report struct {
 	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
 	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only
 	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for
+	Costliest   []Way    `json:"costliest,omitempty"`    // ways of a packet, by direction; dry-run only
 
 	Validated bool   `json:"validated"` // the kernel has checked the change
 	Applied   bool   `json:"applied"`   // the kernel enforces the policy now
