@@ -5,7 +5,7 @@ import (
 )
 
 // The shapes of random lists of lines, after those of real rule sets.
-var shapes = []string{"acl", "fw", "ipc", "host", "random", "alternating"}
+var shapes = []string{"acl", "fw", "ipc", "host", "random"}
 
 type gen struct {
 	*rand.Rand

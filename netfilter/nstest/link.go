@@ -2,8 +2,10 @@ package nstest
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -49,8 +51,24 @@ func (ns *NS) Addr(t testing.TB, iface string, addrs ...string) {
 			if err := netlink.AddrAdd(link, a); err != nil {
 				t.Fatalf("address %s on %s: %v", s, iface, err)
 			}
+			if a.Flags != 0 && link.Attrs().Flags&net.FlagUp != 0 {
+				awaitLocal(t, a.IP)
+			}
 		}
 	})
+}
+
+// awaitLocal waits until an address that was added is the host's: the kernel sees to that in its own time, for IPv6.
+func awaitLocal(t testing.TB, ip net.IP) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		if routes, err := netlink.RouteGet(ip); err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s does not become this host's", ip)
+		}
+	}
 }
 
 // Route sends what goes to a prefix through a gateway.
