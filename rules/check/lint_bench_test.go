@@ -59,7 +59,7 @@ func shapes() map[string]func(b *strings.Builder, n int) {
 			r := rand.New(rand.NewPCG(7, 8))
 			for i := range 10 {
 				fmt.Fprintf(b, "  s%d: [", i)
-				for range 400_000/n {
+				for range 400_000 / n {
 					fmt.Fprintf(b, "%d.%d.%d.0/24, ", 1+r.IntN(200), r.IntN(256), r.IntN(256))
 				}
 				b.WriteString("192.0.2.0/24]\n")
