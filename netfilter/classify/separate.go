@@ -80,7 +80,10 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 		best = append(best, scored{p, cost})
 	}
 	slices.SortStableFunc(best, func(x, y scored) int { return cmp.Compare(x.cost, y.cost) })
-	const tried = 4
+	const (
+		tried = 4
+		tie   = 1.0 / 256 // of the cost: closer ones stay in the order that guesses put them in, so that an edit seldom makes them change places
+	)
 	var chosen *separation
 	for _, c := range best[:min(tried, len(best))] {
 		if chosen != nil && c.cost > chosen.cost {
@@ -91,7 +94,7 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 			continue
 		}
 		b.rate(s, real)
-		if chosen == nil || s.cost < chosen.cost {
+		if chosen == nil || s.cost < chosen.cost*(1-tie) {
 			chosen = s
 		}
 	}
