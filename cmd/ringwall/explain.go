@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -60,17 +58,16 @@ func (f *front) explainVerb() *cobra.Command {
 			if name == f.config {
 				p = f.withBans(cmd.Context(), p)
 			}
-			q := policy.NewQuery(p, asked)
 			if stdin {
 				if len(args) > 0 {
 					return usagef("--stdin takes the packets from the input, not from arguments")
 				}
-				return f.explainLines(p, q)
+				return f.explainLines(p, asked)
 			}
 			if len(args) == 0 {
 				return usagef("which packet? For example: in tcp/22 from 203.0.113.9")
 			}
-			packets, err := q.Words(args)
+			packets, err := policy.NewQuery(p, asked).Words(args)
 			if err != nil {
 				return usagef("%w", err)
 			}
@@ -273,64 +270,4 @@ func (f *front) printExplanation(packet string, d policy.Decision, steps []polic
 		}
 		fmt.Fprintln(f.stdout, line)
 	}
-}
-
-// brief is the answer about one line of --stdin.
-type brief struct {
-	Verdict string  `json:"verdict"`
-	Rule    *string `json:"rule"`
-	At      string  `json:"at"`
-}
-
-// failure is the answer about a line of --stdin that is no packet.
-type failure struct {
-	Error string `json:"error"`
-}
-
-// maxLine bounds a line of --stdin.
-const maxLine = 1 << 20
-
-// explainLines answers line by line. A line that can't be answered gets an error in its place, and the verb fails.
-func (f *front) explainLines(p *policy.Policy, q *policy.Query) error {
-	in := bufio.NewScanner(f.stdin)
-	in.Buffer(make([]byte, 0, 64<<10), maxLine)
-	out := bufio.NewWriterSize(f.stdout, 64<<10)
-	enc := json.NewEncoder(out)
-	enc.SetEscapeHTML(false)
-	bad := 0
-	for n := 1; in.Scan(); n++ {
-		answer, err := decide(p, q, in.Bytes())
-		if err != nil {
-			bad++
-			answer = failure{fmt.Sprintf("line %d: %v", n, err)}
-		}
-		if err := enc.Encode(answer); err != nil {
-			return fmt.Errorf("write the answers: %w", err)
-		}
-	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("write the answers: %w", err)
-	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read the packets: %w", err)
-	}
-	if bad > 0 {
-		return fmt.Errorf("%s could not be answered", count(bad, "line"))
-	}
-	return nil
-}
-
-// decide answers one line. What stands for several packets is answered where all are decided alike.
-func decide(p *policy.Policy, q *policy.Query, line []byte) (any, error) {
-	packets, err := q.JSON(line)
-	if err != nil {
-		return nil, err
-	}
-	first := p.Decide(&packets[0])
-	for i := range packets[1:] {
-		if d := p.Decide(&packets[1+i]); d.Verdict != first.Verdict || d.By != first.By {
-			return nil, fmt.Errorf("this is several packets, which are not decided alike: %s, and %s", &packets[0], &packets[1+i])
-		}
-	}
-	return brief{first.Verdict.String(), ruleName(first), place(first)}, nil
 }

@@ -80,7 +80,11 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 		best = append(best, scored{p, cost})
 	}
 	slices.SortStableFunc(best, func(x, y scored) int { return cmp.Compare(x.cost, y.cost) })
-	const tried, leastShare = 6, 10 // candidates looked at in full, and one in so many items that one must take
+	const (
+		tried      = 6         // candidates looked at in full
+		leastShare = 10        // a probe must take one in so many items
+		tie        = 1.0 / 256 // of the cost: closer ones stay in the order that guesses put them in, so that an edit seldom makes them change places
+	)
 	var chosen *separation
 	for _, c := range best[:min(tried, len(best))] {
 		if chosen != nil && c.cost > chosen.cost {
@@ -90,7 +94,7 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 		if n := b.rate(s, real); n < 64 && leastShare*n < real {
 			continue
 		}
-		if chosen == nil || s.cost < chosen.cost {
+		if chosen == nil || s.cost < chosen.cost*(1-tie) {
 			chosen = s
 		}
 	}

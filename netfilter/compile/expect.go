@@ -7,52 +7,26 @@ import (
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/addrset"
+	"ringwall/rules/decide"
 	"ringwall/rules/policy"
-	"ringwall/rules/sieve"
 )
 
 // judge asks policy and compiled form about packets. It belongs to one worker.
 type judge struct {
 	*proof
-	some  policy.Policy // the policy with those rules only that the packet at hand could match
-	found []int32       // their places in the list
-	rules []*policy.Rule
+	asker *decide.Asker
 	turn  int
 	count int // packets asked about
 	// thorough: every packet is sent every way. Else some are, for what rules do does not depend on it.
 	thorough bool
 }
 
-func (pr *proof) newJudge() *judge { return &judge{proof: pr, some: *pr.p} }
-
-// decide is the policy's own Decide, on the rules of the list that are let through by a sieve: rules that do not match change
-// nothing.
-func (j *judge) decide(pkt *policy.Packet) policy.Decision {
-	s := j.sieves[pkt.Dir]
-	if s == nil {
-		return j.p.Decide(pkt)
-	}
-	j.found = s.Find(j.found[:0], func(axis int) (sieve.Key, bool) { return keyIn(pkt, dim(axis)) })
-	j.rules = j.rules[:0]
-	for _, i := range j.found {
-		j.rules = append(j.rules, j.p.Lists[pkt.Dir][i])
-	}
-	j.some.Lists[pkt.Dir] = j.rules
-	return j.some.Decide(pkt)
-}
-
-// index is the place in its list of the rule that decided last.
-func (j *judge) index(d policy.Decision) int {
-	if j.sieves[d.Rule.List] == nil {
-		return slices.Index(j.p.Lists[d.Rule.List], d.Rule)
-	}
-	return int(j.found[slices.Index(j.rules, d.Rule)])
-}
+func (pr *proof) newJudge() *judge { return &judge{proof: pr, asker: pr.index.Asker()} }
 
 // hold asks both about a packet, and at times asks more: without the shortcuts that make it quick, with limits exceeded, and on
 // the ways that packets take when other tables rewrite their destination.
 func (j *judge) hold(pkt *policy.Packet) (policy.Decision, error) {
-	d := j.decide(pkt)
+	d := j.asker.Decide(pkt)
 	j.count++
 	j.turn++
 	kind := uint32(ruleset.TypeLocal)

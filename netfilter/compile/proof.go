@@ -1,15 +1,12 @@
 package compile
 
 import (
-	"encoding/binary"
-	"net/netip"
 	"slices"
-	"strings"
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/addrset"
+	"ringwall/rules/decide"
 	"ringwall/rules/policy"
-	"ringwall/rules/sieve"
 )
 
 // proof is a policy and its compiled form while dynamic sets hold something, ready to be asked about many packets.
@@ -29,7 +26,7 @@ type proof struct {
 	cells  int                 // of a rule and family, so many are tried at most
 	pool4  []addrset.U32       // addresses that something is said of
 	pool6  []addrset.U128
-	sieves [3]*sieve.Sieve // nil where a list is short
+	index  *decide.Index
 }
 
 // How many cells of a rule and family are tried at most: the fewer the rules, the more.
@@ -37,9 +34,6 @@ const (
 	mostCells           = 6000 // of all rules
 	fewCells, manyCells = 48, 200
 )
-
-// longList is how many rules a list must have for a sieve to pay.
-const longList = 24
 
 // newProof is the proof while dynamic sets hold what the policy is given. A proof of the same with other contents may lend what
 // takes long to make.
@@ -52,12 +46,11 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 		for _, r := range list {
 			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, known))
 		}
-		if lender != nil {
-			pr.sieves[dir] = lender.sieves[dir]
-		} else if len(list) >= longList {
-			shapes := pr.lists[dir]
-			pr.sieves[dir] = sieve.New(len(list), int(dims), func(rule, axis int) ([]sieve.Range, bool) { return shapes[rule].ranges(dim(axis)) })
-		}
+	}
+	if lender != nil {
+		pr.index = lender.index.With(p)
+	} else {
+		pr.index = decide.New(p)
 	}
 	pr.slowly = max(4, rules/16)
 	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)
@@ -151,117 +144,6 @@ func (pr *proof) corners(filled bool) (n int) {
 		}
 	}
 	return n
-}
-
-// ranges is the keys on the axis of a dimension that s takes, and maybe more; false where it takes any, or most.
-func (s *shape) ranges(d dim) (out []sieve.Range, ok bool) {
-	m := s.match
-	word := func(n uint64) { out = append(out, sieve.Range{Lo: sieve.Key{Lo: n}, Hi: sieve.Key{Lo: n}}) }
-	switch d {
-	case dimSrc, dimDst:
-		a := s.mostFrom
-		if d == dimDst {
-			a = s.mostTo
-		}
-		for _, r := range a.V4.Ranges() {
-			out = append(out, sieve.Range{Lo: keyOf(r.Lo.Addr()), Hi: keyOf(r.Hi.Addr())})
-		}
-		for _, r := range a.V6.Ranges() {
-			out = append(out, sieve.Range(r))
-		}
-		return out, !a.IsAll()
-	case dimKey:
-		for hi, set := range []addrset.Set[addrset.U32]{m.What.V4, m.What.V6} {
-			for _, r := range set.Ranges() {
-				out = append(out, sieve.Range{Lo: sieve.Key{Hi: uint64(hi), Lo: uint64(r.Lo)}, Hi: sieve.Key{Hi: uint64(hi), Lo: uint64(r.Hi)}})
-			}
-		}
-		return out, !m.What.IsAny()
-	case dimSport:
-		for _, r := range m.Sport.Ranges() {
-			out = append(out, sieve.Range{Lo: sieve.Key{Lo: uint64(r.Lo)}, Hi: sieve.Key{Lo: uint64(r.Hi)}})
-		}
-		return out, !m.Sport.IsAll()
-	case dimIIf, dimOIf:
-		c := m.IIf
-		if d == dimOIf {
-			c = m.OIf
-		}
-		for _, p := range c.Yes {
-			name, wild := strings.CutSuffix(string(p), "*")
-			r := sieve.Range{Lo: keyOfName(name, 0), Hi: keyOfName(name, 0)}
-			if wild {
-				r.Hi = keyOfName(name, 0xff)
-			}
-			out = append(out, r)
-		}
-	case dimMAC:
-		for _, a := range m.MAC.Yes {
-			word(keyOfMAC(a))
-		}
-	case dimMark:
-		for _, k := range m.Mark.Yes {
-			out = append(out, sieve.Range{Lo: sieve.Key{Lo: uint64(k.Value)}, Hi: sieve.Key{Lo: uint64(k.Value | ^k.Mask)}})
-		}
-	case dimUser:
-		for _, o := range m.User.Yes {
-			word(uint64(o.ID))
-		}
-	case dimGroup:
-		for _, o := range m.Group.Yes {
-			word(uint64(o.ID))
-		}
-	}
-	return out, out != nil
-}
-
-// keyIn is a packet's place on the axis of a dimension, false where it has none.
-func keyIn(pkt *policy.Packet, d dim) (sieve.Key, bool) {
-	switch d {
-	case dimSrc:
-		return keyOf(pkt.Src), true
-	case dimDst:
-		return keyOf(pkt.Dst), true
-	case dimKey:
-		k := sieve.Key{Lo: uint64(pkt.Key())}
-		if pkt.Is6() {
-			k.Hi = 1
-		}
-		return k, true
-	case dimSport:
-		return sieve.Key{Lo: uint64(pkt.Sport)}, true
-	case dimIIf:
-		return keyOfName(pkt.IIf, 0), true
-	case dimOIf:
-		return keyOfName(pkt.OIf, 0), true
-	case dimMAC:
-		return sieve.Key{Lo: keyOfMAC(pkt.MAC)}, pkt.HasMAC
-	case dimMark:
-		return sieve.Key{Lo: uint64(pkt.Mark)}, true
-	case dimUser:
-		return sieve.Key{Lo: uint64(pkt.UID)}, pkt.Socket
-	case dimGroup:
-		return sieve.Key{Lo: uint64(pkt.GID)}, pkt.Socket
-	}
-	return sieve.Key{Lo: uint64(pkt.Time)}, true
-}
-
-// keyOf is an address as a key; of an IPv4 address, its mapped form.
-func keyOf(a netip.Addr) sieve.Key {
-	b := a.As16()
-	return sieve.Key{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
-}
-
-func keyOfName(name string, rest byte) sieve.Key {
-	var b [16]byte
-	for i := copy(b[:], name); i < len(b); i++ {
-		b[i] = rest
-	}
-	return sieve.Key{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
-}
-
-func keyOfMAC(a policy.MAC) uint64 {
-	return binary.BigEndian.Uint64([]byte{0, 0, a[0], a[1], a[2], a[3], a[4], a[5]})
 }
 
 // within draws a plain key of a set, else an end of a range.

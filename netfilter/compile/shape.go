@@ -14,9 +14,7 @@ type shape struct {
 	from, to addrset.Addrs // while dynamic sets hold what they are given
 	// froms and tos are the same in parts, which may overlap: what depends on other dynamic sets is a part of its own.
 	froms, tos []addrset.Addrs
-	// mostFrom and mostTo are what they can be at most, whatever dynamic sets hold; staticFroms and staticTos what parts that
-	// depend on them ask for beside.
-	mostFrom, mostTo       addrset.Addrs
+	// staticFroms and staticTos are what parts that depend on dynamic sets ask for beside.
 	staticFroms, staticTos []addrset.Addrs
 	match                  *policy.Match // the rest
 	expires                int64
@@ -44,8 +42,8 @@ const (
 func newShape(dir policy.Dir, m *policy.Match, expires int64, known resolver) *shape {
 	s := &shape{dir: dir, match: m, expires: expires}
 	from, to := known.addrs(m.From), known.addrs(m.To)
-	s.from, s.mostFrom, s.froms, s.staticFroms = from.all, from.most, from.parts, from.statics
-	s.to, s.mostTo, s.tos, s.staticTos = to.all, to.most, to.parts, to.statics
+	s.from, s.froms, s.staticFroms = from.all, from.parts, from.statics
+	s.to, s.tos, s.staticTos = to.all, to.parts, to.statics
 	s.dynamic = from.dynamic || to.dynamic
 	return s
 }
@@ -66,7 +64,7 @@ type termList struct {
 
 // resolved is addresses as a shape has them.
 type resolved struct {
-	all, most      addrset.Addrs
+	all            addrset.Addrs
 	parts, statics []addrset.Addrs
 	whole          []addrset.Addrs // all, in parts that may overlap
 	dynamic        bool
@@ -88,7 +86,6 @@ func (known resolver) addrs(a policy.Addrs) *resolved {
 func (known resolver) resolve(a policy.Addrs) *resolved {
 	r := new(resolved)
 	for _, t := range a.Terms {
-		r.most = r.most.Union(t.Static)
 		if !t.IsStatic() {
 			r.dynamic = true
 			r.statics = append(r.statics, fewOf(t.Static))

@@ -101,7 +101,7 @@ func (w *witness) try(pkt policy.Packet, pinned dim, own int, within ...*shape) 
 // shapeOf is where what decided a packet lies, nil where it does not stand before a place in the list, or there is no way around it.
 func (w *witness) shapeOf(pkt *policy.Packet, d policy.Decision, own int) *shape {
 	if d.Rule != nil {
-		if i := w.index(d); i < own {
+		if i := w.asker.Place(d.Rule); i < own {
 			return w.lists[pkt.Dir][i]
 		}
 		return nil

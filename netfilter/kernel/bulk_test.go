@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/policy"
 	"ringwall/rules/source"
+	"ringwall/rules/workload"
 )
 
 // many is how many entries or rules the benchmarks of bulk have.
@@ -337,28 +339,43 @@ func BenchmarkBulkRules(b *testing.B) {
 	t.report([2]string{"ours", "raw"}, [2]string{"nft", "ours"})
 }
 
-// BenchmarkBulkRule changes one rule of 10,000: the time until it is enforced, reading included, and that of the commit alone.
+// BenchmarkBulkRule changes one rule of 10,000, of every shape: the time until it is enforced, reading included, and that of the
+// reading alone.
 func BenchmarkBulkRule(b *testing.B) {
-	nstest.Enter(b)
-	file := filepath.Join(b.TempDir(), "policy.yaml")
-	save := func(n int) {
-		if err := os.WriteFile(file, []byte(rulesPolicy(manyRules, n)), 0o644); err != nil {
-			b.Fatal(err)
+	policies := map[string]func(changed int) string{"plain": func(changed int) string { return rulesPolicy(manyRules, changed) }}
+	for _, shape := range workload.Shapes {
+		w := workload.Generate(shape, manyRules, 1)
+		i := manyRules/2 + slices.IndexFunc(w.Rules[manyRules/2:], func(r workload.Rule) bool { return !r.Dport.IsAny() })
+		policies[string(shape)] = func(changed int) string {
+			port := uint16(20_000 + changed%20_000)
+			w.Rules[i].Dport = workload.Ports{Lo: port, Hi: port}
+			return w.YAML()
 		}
 	}
-	e := openBulk(b)
-	defer e.Close()
-	save(0)
-	reload(b, e, file)
-	t := times{b, make(map[string][]time.Duration)}
-	for n := 1; b.Loop(); n++ {
-		save(n)
-		runtime.GC()
-		begun, spent := time.Now(), cpuTime(b)
-		reading := reload(b, e, file)
-		t.taken["read"] = append(t.taken["read"], reading)
-		t.taken["reload"] = append(t.taken["reload"], time.Since(begun))
-		t.taken["cpu"] = append(t.taken["cpu"], cpuTime(b)-spent)
+	for _, name := range slices.Sorted(maps.Keys(policies)) {
+		b.Run(name, func(b *testing.B) {
+			nstest.Enter(b)
+			file := filepath.Join(b.TempDir(), "policy.yaml")
+			save := func(n int) {
+				if err := os.WriteFile(file, []byte(policies[name](n)), 0o644); err != nil {
+					b.Fatal(err)
+				}
+			}
+			e := openBulk(b)
+			defer e.Close()
+			save(0)
+			reload(b, e, file)
+			t := times{b, make(map[string][]time.Duration)}
+			for n := 1; b.Loop(); n++ {
+				save(n)
+				runtime.GC()
+				begun, spent := time.Now(), cpuTime(b)
+				reading := reload(b, e, file)
+				t.taken["read"] = append(t.taken["read"], reading)
+				t.taken["reload"] = append(t.taken["reload"], time.Since(begun))
+				t.taken["cpu"] = append(t.taken["cpu"], cpuTime(b)-spent)
+			}
+			t.report()
+		})
 	}
-	t.report()
 }

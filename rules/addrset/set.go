@@ -193,6 +193,10 @@ func (s Set[K]) Intersect(t Set[K]) Set[K] {
 
 // Overlaps tells whether s and t share a number.
 func (s Set[K]) Overlaps(t Set[K]) bool {
+	if len(s.ranges) == 1 && len(t.ranges) == 1 {
+		a, b := &s.ranges[0], &t.ranges[0]
+		return a.Lo.Compare(b.Hi) <= 0 && b.Lo.Compare(a.Hi) <= 0
+	}
 	for a, b := s.ranges, t.ranges; len(a) > 0 && len(b) > 0; {
 		switch {
 		case a[0].Hi.Compare(b[0].Lo) < 0:
@@ -267,6 +271,10 @@ func (s Set[K]) Complement() Set[K] { return All[K]().Minus(s) }
 // Covers tells whether every number of t is in s.
 func (s Set[K]) Covers(t Set[K]) bool {
 	a := s.ranges
+	if len(a) == 1 && len(t.ranges) > 0 {
+		first, last := &t.ranges[0], &t.ranges[len(t.ranges)-1]
+		return a[0].Lo.Compare(first.Lo) <= 0 && last.Hi.Compare(a[0].Hi) <= 0
+	}
 	for _, r := range t.ranges {
 		a = a[skip(a, r.Hi):]
 		if len(a) == 0 || a[0].Lo.Compare(r.Lo) > 0 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"ringwall/rules/addrset"
+	"ringwall/rules/decide"
 	"ringwall/rules/policy"
 	"ringwall/rules/space"
 )
@@ -21,6 +22,8 @@ type analysis struct {
 	last    int           // the index of the default's entry
 	start   []int         // by entry: the number of its first box in the index; one more for the end
 	index   *space.Index
+	owners  []int32              // by box of the index: its entry
+	decider *decide.Index        // of this list
 	own     [][]space.Box        // by entry: of a rule, what of its boxes gets past the base
 	whole   [][]*space.Box       // by entry: the boxes that those are part of
 	gone    []bool               // by entry: rules that never match, or were found to change nothing
@@ -32,13 +35,12 @@ type analysis struct {
 
 // budget bounds the work of all analyses of a policy, in comparisons of boxes.
 type budget struct {
-	left  int
-	each  int // for one question
-	steps int // rules that Decide may pass in all
+	left int
+	each int // for one question
 }
 
 // newBudget is enough for policies whose rules have few others around them, and takes a few seconds at most.
-func newBudget() *budget { return &budget{left: 40_000_000, each: 400_000, steps: 150_000_000} }
+func newBudget() *budget { return &budget{left: 40_000_000, each: 400_000} }
 
 // search begins a question. What it takes is settled by done.
 func (b *budget) search() *space.Search { return &space.Search{Left: min(b.each, b.left)} }
@@ -68,6 +70,7 @@ func newAnalysis(p *policy.Policy, s *space.Space, dir policy.Dir, now int64, b 
 				continue
 			}
 			boxes = append(boxes, box)
+			a.owners = append(a.owners, int32(i))
 		}
 	}
 	a.start = append(a.start, len(boxes))
@@ -100,10 +103,7 @@ func family(six bool) int {
 func (a *analysis) rule(i int) *policy.Rule { return a.entries[i].Decision.Rule }
 
 // owner is the entry that a box of the index belongs to.
-func (a *analysis) owner(box int32) int {
-	i, _ := slices.BinarySearch(a.start, int(box)+1)
-	return i - 1
-}
+func (a *analysis) owner(box int32) int { return int(a.owners[box]) }
 
 // near is the numbers of the boxes that overlap b and belong to entries from lo to below hi which are not gone. They
 // are good until the next call. The error is space.ErrTooComplex.
@@ -210,18 +210,17 @@ func (a *analysis) words(pkt policy.Packet) string {
 }
 
 // decide is what the policy itself does to a packet, and the index of the entry that does it: a second opinion on each
-// finding. The error is space.ErrTooComplex.
-func (a *analysis) decide(pkt *policy.Packet, given map[string]addrset.Addrs) (policy.Decision, int, error) {
-	if a.budget.steps < 0 {
-		return policy.Decision{}, 0, space.ErrTooComplex
+// finding.
+func (a *analysis) decide(pkt *policy.Packet, given map[string]addrset.Addrs) (policy.Decision, int) {
+	if a.decider == nil {
+		list := *a.Policy
+		list.Lists = [3][]*policy.Rule{}
+		list.Lists[a.dir] = a.Lists[a.dir]
+		a.decider = decide.New(&list)
 	}
-	d := a.With(given).Decide(pkt)
-	i, ok := a.place[d.Rule]
-	if !ok {
-		i = a.last
+	d := a.decider.With(a.With(given)).Asker().Decide(pkt)
+	if i, ok := a.place[d.Rule]; ok {
+		return d, i
 	}
-	if a.budget.steps -= i; ok {
-		return d, i, nil
-	}
-	return d, slices.IndexFunc(a.entries, func(e space.Entry) bool { return e.Decision == d }), nil
+	return d, slices.IndexFunc(a.entries, func(e space.Entry) bool { return e.Decision == d })
 }

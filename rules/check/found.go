@@ -89,7 +89,7 @@ func (l *linter) notDecided(a *analysis, rules []int) {
 func (l *linter) covered(a *analysis, c shadow) bool {
 	r := a.rule(c.rule)
 	pkt, given := a.example(&c.example)
-	if d, _, err := a.decide(&pkt, given); d.Rule == r || err != nil {
+	if d, _ := a.decide(&pkt, given); d.Rule == r {
 		return false
 	}
 	verb := "decides all that it would"
@@ -154,7 +154,7 @@ func (l *linter) clash(a *analysis, clashes []clash) bool {
 				continue
 			}
 			p, given := a.example(&c.example)
-			if _, by, err := a.decide(&p, given); by != c.earlier || err != nil {
+			if _, by := a.decide(&p, given); by != c.earlier {
 				sure = false
 				continue
 			}
@@ -184,7 +184,7 @@ func (l *linter) clash(a *analysis, clashes []clash) bool {
 func (l *linter) idle(a *analysis, i idle) bool {
 	r := a.rule(i.rule)
 	pkt, given := a.example(&i.example)
-	if _, by, err := a.decide(&pkt, given); err != nil || by != i.rule && (by < 0 || !a.gone[by]) {
+	if _, by := a.decide(&pkt, given); by != i.rule && (by < 0 || !a.gone[by]) {
 		return false
 	}
 	verb := "does"

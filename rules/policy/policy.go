@@ -1,7 +1,8 @@
 // Package policy is what a policy says and means: YAML trees become a Policy, and Decide says what it does to a packet.
 //
 // Decide is the specification. The compiled form and the kernel are held against it, so it is linear, short and
-// obviously right; whatever must be fast works on what the compiler makes of a Policy.
+// obviously right; package decide asks it about many packets, and whatever must be faster works on what the compiler makes of a
+// Policy.
 package policy
 
 import (

@@ -1,11 +1,8 @@
 package policy
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,10 +26,10 @@ type Query struct {
 	whats  map[string]answer
 }
 
-// answer is what a WHAT was found to be.
+// answer is the keys of the packets of each family that a WHAT stands for, or why it is none of a packet.
 type answer struct {
-	what What
-	err  error
+	keys [2][]addrset.U32 // of IPv4 and of IPv6
+	errs [2]error
 }
 
 // NewQuery reads packets for a policy: its services and the names of its rules are known. Of the options it uses
@@ -107,91 +104,41 @@ func (q *Query) Words(words []string) ([]Packet, error) {
 			return nil, err
 		}
 	}
-	return q.packets(&a)
+	return q.packets(nil, &a)
 }
 
-// JSON reads a packet from one JSON object with the same keys; values are strings, numbers or booleans.
-func (q *Query) JSON(line []byte) ([]Packet, error) {
-	var a asked
-	d := json.NewDecoder(bytes.NewReader(line))
-	d.UseNumber()
-	token, err := d.Token()
-	if err != nil {
-		return nil, jsonError(err)
-	}
-	if token != json.Delim('{') {
-		return nil, errors.New("expected a JSON object")
-	}
-	for d.More() {
-		key, err := d.Token()
-		if err != nil {
-			return nil, jsonError(err)
-		}
-		value, err := d.Token()
-		if err != nil {
-			return nil, jsonError(err)
-		}
-		text, name := "", key.(string) // the decoder takes nothing else for a key
-		switch v := value.(type) {
-		case string:
-			text = v
-		case json.Number:
-			text = v.String()
-		case bool:
-			text = strconv.FormatBool(v)
-		default:
-			return nil, fmt.Errorf("%s: expected a string or a number", printable(name))
-		}
-		if err := a.set(name, text); err != nil {
-			return nil, err
-		}
-	}
-	if _, err := d.Token(); err != nil {
-		return nil, jsonError(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the JSON object")
-	}
-	return q.packets(&a)
-}
-
-// jsonError is what the decoder complains of. An end too early is named as such.
-func jsonError(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("the JSON object is cut short")
-	}
-	return fmt.Errorf("not JSON: %w", err)
-}
-
-// packets makes the packets of what was asked.
-func (q *Query) packets(a *asked) ([]Packet, error) {
+// packets appends the packets of what was asked.
+func (q *Query) packets(dst []Packet, a *asked) ([]Packet, error) {
 	p := Packet{Dir: Dir(asks), Time: q.opt.Now}
 	for i, text := range a[:askFrom] {
 		switch {
 		case text == "":
 		case p.Dir != Dir(asks):
-			return nil, fmt.Errorf("%s and %s: a packet has one direction", p.Dir, Dir(i))
+			return dst, fmt.Errorf("%s and %s: a packet has one direction", p.Dir, Dir(i))
 		default:
 			p.Dir = Dir(i)
 		}
 	}
 	if p.Dir == Dir(asks) {
-		return nil, errors.New("the direction is missing: in, out or forward, and what, for example: in tcp/22")
+		return dst, errors.New("the direction is missing: in, out or forward, and what, for example: in tcp/22")
 	}
-	for _, step := range []func(*Packet, *asked) error{q.addresses, q.interfaces, q.numbers, q.owners} {
-		if err := step(&p, a); err != nil {
-			return nil, err
-		}
+	err := q.addresses(&p, a)
+	if err == nil {
+		err = q.interfaces(&p, a)
 	}
-	what, err := q.what(a[p.Dir])
+	if err == nil {
+		err = q.numbers(&p, a)
+	}
+	if err == nil {
+		err = q.owners(&p, a)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Dir, err)
+		return dst, err
 	}
-	keys, err := what.packets(a[p.Dir], p.Is6())
+	keys, err := q.what(a[p.Dir], p.Is6())
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", p.Dir, err)
+		return dst, fmt.Errorf("%s: %w", p.Dir, err)
 	}
-	out := make([]Packet, 0, len(keys))
 	for _, k := range keys {
 		pkt := p
 		pkt.Proto = uint8(k >> 16)
@@ -199,16 +146,16 @@ func (q *Query) packets(a *asked) ([]Packet, error) {
 		case HasPorts(pkt.Proto):
 			pkt.Dport = uint16(k)
 		case a[askSport] != "":
-			return nil, fmt.Errorf("sport: %s has no ports", a[p.Dir])
+			return dst, fmt.Errorf("sport: %s has no ports", a[p.Dir])
 		default:
 			pkt.Sport, pkt.Type, pkt.Code = 0, uint8(k>>8), uint8(k)
 		}
 		if pkt.HopLimit == 0 {
 			pkt.HopLimit = hops(&pkt)
 		}
-		out = append(out, pkt)
+		dst = append(dst, pkt)
 	}
-	return out, nil
+	return dst, nil
 }
 
 // hops is the hop limit that a packet of its protocol has: 255 of neighbour discovery (RFC 4861), 1 of MLD (RFC 3810)
@@ -381,8 +328,10 @@ func owner(kind, text string, known map[string]uint32, lookup func(string) (uint
 	if text == "" {
 		return nobody, nil
 	}
-	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return uint32(n), nil
+	if isDigits(text) {
+		if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+			return uint32(n), nil
+		}
 	}
 	if id, ok := known[text]; ok {
 		return id, nil
@@ -397,16 +346,31 @@ func owner(kind, text string, known map[string]uint32, lookup func(string) (uint
 	return id, nil
 }
 
-// what reads a WHAT, once.
-func (q *Query) what(text string) (What, error) {
+// what is the keys of the packets of a family that a WHAT stands for. A WHAT is read once.
+func (q *Query) what(text string, six bool) ([]addrset.U32, error) {
 	a, ok := q.whats[text]
 	if !ok {
-		a.what, a.err = q.policy.what(text)
+		text = strings.Clone(text)
+		a = q.policy.answer(text)
 		if len(q.whats) < 1<<16 {
-			q.whats[strings.Clone(text)] = a
+			q.whats[text] = a
 		}
 	}
-	return a.what, a.err
+	family := 0
+	if six {
+		family = 1
+	}
+	return a.keys[family], a.errs[family]
+}
+
+func (p *Policy) answer(text string) (a answer) {
+	what, err := p.what(text)
+	for family := range a.keys {
+		if a.errs[family] = err; err == nil {
+			a.keys[family], a.errs[family] = what.packets(text, family == 1)
+		}
+	}
+	return a
 }
 
 // what reads one item of a WHAT: a service of the policy, a built-in one, or a protocol.

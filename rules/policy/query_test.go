@@ -108,7 +108,7 @@ func TestQueryJSON(t *testing.T) {
 		{`in tcp/22`, "error: not JSON: invalid character 'i' looking for beginning of value"},
 	}
 	for _, tt := range tests {
-		pkts, err := asking().JSON([]byte(tt.line))
+		pkts, err := asking().JSON(nil, tt.line)
 		got := ""
 		for _, p := range pkts {
 			got += p.String()
@@ -137,12 +137,42 @@ func TestPacketWords(t *testing.T) {
 	})
 }
 
+// TestQueryJSONAllocatesNothing holds for lines as programs write them, once their WHATs are known.
+func TestQueryJSONAllocatesNothing(t *testing.T) {
+	q := asking()
+	packets := make([]policy.Packet, 0, 4)
+	for _, line := range []string{
+		`{"in":"tcp/22","from":"203.0.113.9","to":"198.51.100.1","sport":40000,"iface":"eth0","mac":"02:00:00:00:00:01","mark":16}`,
+		`{"in": "dns", "from": "2001:db8::9", "state": "established"}`,
+		`{"out":"tcp/25","to":"203.0.113.9","user":"postfix","group":5}`,
+		`{"forward":"icmp/echo-request","from":"10.0.0.1","to":"203.0.113.9","iif":"eth1","oif":"eth0","hops":3}`,
+	} {
+		n := testing.AllocsPerRun(100, func() {
+			if _, err := q.JSON(packets, line); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%s: %v allocations", line, n)
+		}
+	}
+}
+
 func BenchmarkQueryJSON(b *testing.B) {
 	q := asking()
-	line := []byte(`{"in":"tcp/22","from":"203.0.113.9","to":"198.51.100.1","sport":40000,"iface":"eth0"}`)
-	for b.Loop() {
-		if _, err := q.JSON(line); err != nil {
-			b.Fatal(err)
-		}
+	var packets []policy.Packet
+	for _, way := range []struct{ name, line string }{
+		{"plain", `{"in":"tcp/22","from":"203.0.113.9","to":"198.51.100.1","sport":40000,"iface":"eth0"}`},
+		{"otherwise", `{"in":"tcp/22",  "from":"203.0.113.9","to":"198.51.100.1","sport":40000,"iface":"eth0"}`},
+	} {
+		b.Run(way.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var err error
+				if packets, err = q.JSON(packets[:0], way.line); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

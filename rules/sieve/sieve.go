@@ -83,11 +83,16 @@ func (s *Sieve) Find(dst []int32, value func(axis int) (Key, bool)) []int32 {
 
 // at is the row of the interval that a key is in.
 func (a *axis) at(k Key) row {
-	i, found := slices.BinarySearchFunc(a.starts, k, Key.Compare)
-	if !found {
-		i--
+	lo, hi := 0, len(a.starts) // the last start that is not above k is at lo or after, and before hi
+	for hi-lo > 1 {
+		mid := int(uint(lo+hi) >> 1)
+		if s := a.starts[mid]; s.Hi < k.Hi || s.Hi == k.Hi && s.Lo <= k.Lo {
+			lo = mid
+		} else {
+			hi = mid
+		}
 	}
-	return a.rows[i]
+	return a.rows[lo]
 }
 
 // end is where a range begins or has ended.

@@ -1,13 +1,17 @@
 package space
 
 import (
+	"math"
 	"slices"
+
+	"ringwall/rules/addrset"
 )
 
 // Index is boxes by number, kept so that those which overlap another are found without looking at all.
 type Index struct {
 	boxes   []*Box
 	columns [2][3]column // by family: Src, Dst, Key
+	hulls   []hull       // of the boxes
 	seen    []uint32     // by box: the last question that came across it
 	asked   uint32
 }
@@ -26,11 +30,52 @@ const (
 	manyRanges = 256     // of a box, of which the rest have no say in the cuts
 )
 
+// hull is from where to where a box reaches along the dimensions of the columns, IPv6 addresses by their upper half: most boxes of a
+// part are told apart by it.
+type hull [3]struct{ lo, hi uint64 }
+
+// hullDims is the dimensions of columns and hulls.
+var hullDims = [...]Dim{Src, Dst, Key}
+
+func newHull(b *Box) (h hull) {
+	for i, d := range hullDims {
+		h[i].hi = math.MaxUint64
+		switch {
+		case b.limits&(1<<d) == 0:
+		case d >= addresses:
+			h[i].lo, h[i].hi = ends(b.sets[d], func(k addrset.U32) uint64 { return uint64(k) })
+		case b.Six:
+			h[i].lo, h[i].hi = ends(b.addrs[d].V6, func(k addrset.U128) uint64 { return k.Hi })
+		default:
+			h[i].lo, h[i].hi = ends(b.addrs[d].V4, func(k addrset.U32) uint64 { return uint64(k) })
+		}
+	}
+	return h
+}
+
+// ends is the first and the last number of a set that is not empty.
+func ends[K addrset.Key[K]](s addrset.Set[K], number func(K) uint64) (lo, hi uint64) {
+	rs := s.Ranges()
+	return number(rs[0].Lo), number(rs[len(rs)-1].Hi)
+}
+
+func (h *hull) meets(o *hull) bool {
+	for i := range h {
+		if h[i].lo > o[i].hi || o[i].lo > h[i].hi {
+			return false
+		}
+	}
+	return true
+}
+
 // NewIndex keeps boxes, which get their numbers in order. It must not be shared between goroutines.
 func NewIndex(boxes []*Box) *Index {
-	ix := &Index{boxes: boxes, seen: make([]uint32, len(boxes))}
+	ix := &Index{boxes: boxes, seen: make([]uint32, len(boxes)), hulls: make([]hull, len(boxes))}
+	for i, b := range boxes {
+		ix.hulls[i] = newHull(b)
+	}
 	for six := range ix.columns {
-		for i, d := range []Dim{Src, Dst, Key} {
+		for i, d := range hullDims {
 			ix.columns[six][i].dim = d
 			ix.columns[six][i].fill(boxes, six == 1)
 		}
@@ -130,7 +175,7 @@ func (b *Box) spans(d Dim, n int, f func(lo, hi uint64) bool) {
 // is ErrTooComplex.
 func (ix *Index) Near(s *Search, b *Box, lo, hi int, out []int32) ([]int32, error) {
 	ix.asked++
-	begin, ranges := len(out), b.ranges()
+	begin, ranges, reach := len(out), b.ranges(), newHull(b)
 	look := func(numbers []int32) bool {
 		from, _ := slices.BinarySearch(numbers, int32(lo))
 		to, _ := slices.BinarySearch(numbers, int32(hi))
@@ -143,7 +188,7 @@ func (ix *Index) Near(s *Search, b *Box, lo, hi int, out []int32) ([]int32, erro
 				if ranges > few {
 					s.Left -= min(ranges, ix.boxes[n].ranges()) / few
 				}
-				if ix.boxes[n].Overlaps(b) {
+				if reach.meets(&ix.hulls[n]) && ix.boxes[n].Overlaps(b) {
 					out = append(out, n)
 				}
 			}
