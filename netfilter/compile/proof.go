@@ -22,6 +22,7 @@ type proof struct {
 	slowly  int              // one in so many packets is asked about without the shortcuts
 	labels  bool             // the compiled form marks what `in` has admitted
 	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
+	all     bool             // and all the others
 
 	block  addrset.Addrs
 	before []*shape            // what `block` and `failsafe` name, as packets of `in`
@@ -47,10 +48,13 @@ const longList = 24
 func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
 	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
-	for dir, list := range p.Lists {
+	for _, list := range p.Lists {
 		rules += len(list)
+	}
+	few := fewIn(rules)
+	for dir, list := range p.Lists {
 		for _, r := range list {
-			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, p.Given))
+			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, p.Given, pr.filled, few))
 		}
 		if lender != nil {
 			pr.sieves[dir] = lender.sieves[dir]
@@ -64,7 +68,7 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 	pr.block = space.Resolve(p.Block, p.Given)
 	pr.early = make(map[string][]*shape)
 	add := func(by string, dir policy.Dir, m policy.Match) *shape {
-		s := newShape(dir, &m, 0, p.Given)
+		s := newShape(dir, &m, 0, p.Given, pr.filled, few)
 		pr.early[by] = append(pr.early[by], s)
 		return s
 	}
@@ -136,12 +140,12 @@ func (pr *proof) dynamic() bool {
 }
 
 // concerns tells whether witnesses of a shape are part of this proof.
-func (pr *proof) concerns(s *shape) bool { return !pr.filled || s.dynamic }
+func (pr *proof) concerns(s *shape) bool { return !pr.filled || pr.all || s.dynamic }
 
 // corners is how many witnesses there are to be, about.
 func (pr *proof) corners() (n int) {
 	for _, s := range pr.before {
-		n += 5 * s.count(pr.cells)
+		n += 5 * pr.passes(s) * s.count(pr.cells)
 	}
 	for _, list := range pr.lists {
 		for _, s := range list {

@@ -34,7 +34,7 @@ func (r Report) String() string {
 // The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn.
 const (
 	everyCorner = 700_000
-	sampled     = 150_000
+	sampled     = 60_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
@@ -66,10 +66,18 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	proofs := []*proof{first}
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
 	if first.dynamic() {
-		for _, given := range fillings(p) {
+		add := func(given map[string]addrset.Addrs, all bool) {
 			filled := p.With(given)
 			contents := Contents(filled)
-			proofs = append(proofs, newProof(filled, rs, linear.With(contents), machine.With(contents), first))
+			pr := newProof(filled, rs, linear.With(contents), machine.With(contents), first)
+			pr.all = all
+			proofs = append(proofs, pr)
+		}
+		for _, given := range fillings(p) {
+			add(given, false)
+		}
+		for _, given := range extremes(p) {
+			add(given, true)
 		}
 	}
 	var r Report
