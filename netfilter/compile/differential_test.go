@@ -224,6 +224,22 @@ func agrees(t *testing.T, text, given, packet string) {
 
 func disagreement(t *testing.T, text, given, packet string, compile compileFunc) error {
 	t.Helper()
+	p, pkt := pasted(t, text, given, packet)
+	rs, err := compile(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := newLinearJudge(p, rs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = j.hold(&pkt)
+	return err
+}
+
+// pasted is what the texts of a failure stand for.
+func pasted(t *testing.T, text, given, packet string) (*policy.Policy, policy.Packet) {
+	t.Helper()
 	p, err := read(text)
 	if err != nil {
 		t.Fatal(err)
@@ -238,16 +254,7 @@ func disagreement(t *testing.T, text, given, packet string, compile compileFunc)
 	if err != nil || len(pkts) != 1 {
 		t.Fatalf("%d packets are %q: %v", len(pkts), packet, err)
 	}
-	rs, err := compile(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, err := newLinearJudge(p, rs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = j.hold(&pkts[0])
-	return err
+	return p, pkts[0]
 }
 
 // TestAgrees keeps what was found once.

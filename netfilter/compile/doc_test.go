@@ -97,12 +97,13 @@ func (d *doc) flow() string {
 // sets, exceptions, services and lists of them, interface groups, and rules that overlap because their values come from one place.
 type writer struct {
 	generator
-	v4, v6  []string // addresses, prefixes and ranges to choose from
-	ifaces  []string
-	groups  []string
-	sets    []string
-	dynamic []string
-	lots    bool // policies are long
+	v4, v6    []string // addresses, prefixes and ranges to choose from
+	ifaces    []string
+	groups    []string
+	sets      []string
+	dynamic   []string
+	lots      bool // policies are long
+	unlimited bool // rules have no limits
 }
 
 // newWriter draws the values of one policy.
@@ -332,10 +333,10 @@ func (w *writer) rule(dir string, services bool) *doc {
 			}
 		}
 	}
-	if verdict != "deny" && w.chance(8) {
+	if verdict != "deny" && w.chance(8) && !w.unlimited {
 		r.set("limit", scalar("%s", one(w.generator, "1000/second", "60000/minute per source", "500/second burst 5000")))
 	}
-	if verdict == "allow" && w.chance(12) {
+	if verdict == "allow" && w.chance(12) && !w.unlimited {
 		r.set("connections", scalar("%s", one(w.generator, "60000", "5000 per source")))
 	}
 	if w.chance(8) {

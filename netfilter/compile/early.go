@@ -86,7 +86,7 @@ func (w *witness) base(dir policy.Dir) error {
 					}
 				}
 			}
-			for _, src := range f.sources {
+			for i, src := range f.sources {
 				for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
 					icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
 				}
@@ -94,6 +94,9 @@ func (w *witness) base(dir policy.Dir) error {
 					for _, dport := range f.ports {
 						ask(func(pkt *policy.Packet) {
 							pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
+							if i < 2 {
+								pkt.Dst = f.targets[0] // neither end is blocked
+							}
 						})
 					}
 				}
@@ -112,17 +115,17 @@ func (w *witness) base(dir policy.Dir) error {
 	return failed
 }
 
-// unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold,
-// where there are such.
+// unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold; where
+// there are none, of those that block does not hold, or that failsafe exempts from it.
 func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
-	held := w.block
+	var exempt addrset.Addrs
 	for _, s := range w.early[policy.ByFailsafe] {
-		held = held.Union(s.from)
+		exempt = exempt.Union(s.from)
 	}
 	for _, kind := range []string{"0.0.0.0/0", "::/0", "fe80::/10"} {
 		p := netip.MustParsePrefix(kind)
-		for _, held := range []addrset.Addrs{held, w.block} {
-			free := addrset.OfPrefix(p).Minus(held)
+		all := addrset.OfPrefix(p)
+		for _, free := range []addrset.Addrs{all.Minus(w.block.Union(exempt)), all.Minus(w.block), all.Intersect(exempt)} {
 			if six && !free.V6.IsEmpty() && p.Addr().Is6() {
 				out = append(out, within(w.rng, free.V6, w.rng.plain6).Addr())
 				break

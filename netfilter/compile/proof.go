@@ -2,6 +2,7 @@ package compile
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -27,6 +28,7 @@ type proof struct {
 	block  addrset.Addrs
 	before []*shape            // what `block` and `failsafe` name, as packets of `in`
 	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
+	around []*shape            // the same of `in`
 	lists  [3][]*shape         // of the rules
 	cells  int                 // of a rule and family, so many are tried at most
 	pool4  []addrset.U32       // addresses that something is said of
@@ -103,6 +105,13 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 			m := whole()
 			m.What = what
 			add(by, dir, m)
+		}
+	}
+	for _, by := range slices.Sorted(maps.Keys(pr.early)) {
+		for _, s := range pr.early[by] {
+			if s.dir == policy.In {
+				pr.around = append(pr.around, s)
+			}
 		}
 	}
 	pr.fillPool()

@@ -233,6 +233,10 @@ func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64,
 		corners(cell)
 	}
 	part = share
+	// A service of the other family alone is none of this one.
+	for _, r := range s.what(!six).Minus(s.what(six)).Ranges() {
+		one(s, dimKey, value{dim: dimKey, n: uint64(r.Lo)}.put)
+	}
 	if total > w.cells {
 		corners(s)
 	}
@@ -274,6 +278,9 @@ func (w *witness) named(i int, share float64) error {
 	s := w.before[i]
 	w.thorough = true
 	ways := func(pkt policy.Packet, pinned dim, within ...*shape) error {
+		if w.rng.IntN(2) == 0 {
+			pkt.HopLimit = 255 // as neighbours' packets have it
+		}
 		if err := w.try(pkt, pinned, 0, within...); err != nil {
 			return err
 		}
@@ -294,7 +301,7 @@ func (w *witness) named(i int, share float64) error {
 		return nil
 	}
 	for _, six := range []bool{false, true} {
-		beside := func() *shape { return w.before[w.rng.IntN(len(w.before))] }
+		beside := func() *shape { return w.around[w.rng.IntN(len(w.around))] }
 		for range w.passes(s) {
 			err := w.shape(s, six, beside, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
 			if err != nil {
