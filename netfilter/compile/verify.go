@@ -34,7 +34,7 @@ func (r Report) String() string {
 // The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn.
 const (
 	everyCorner = 700_000
-	sampled     = 60_000
+	sampled     = 40_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,

@@ -203,14 +203,19 @@ func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64,
 				one(cell, d, v.put)
 			})
 		}
-		// What is said of one dimension, met in the one that it is most easily mixed up with.
+		// What is said of one dimension, met in the one that it is most easily mixed up with, and not where it is said.
 		const each = 2
 		for _, pair := range [][2]dim{{dimSrc, dimDst}, {dimKey, dimSport}, {dimIIf, dimOIf}, {dimUser, dimGroup}} {
 			for way, d := range pair {
 				other := pair[1-way]
 				for range min(each, len(of[d])) {
 					v := of[d][w.rng.IntN(len(of[d]))]
-					one(cell, other, func(pkt *policy.Packet) { v.crossed(pkt, other) })
+					one(cell, other, func(pkt *policy.Packet) {
+						if u, ok := w.rng.pick(d, six, nil, s); ok {
+							u.put(pkt)
+						}
+						v.crossed(pkt, other)
+					})
 				}
 			}
 		}
