@@ -34,7 +34,7 @@ func (r Report) String() string {
 // The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn.
 const (
 	everyCorner = 700_000
-	sampled     = 150_000
+	sampled     = 40_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
@@ -64,12 +64,12 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	machine := linear.Indexed()
 	first := newProof(p, rs, linear, machine, nil)
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
-	var given []map[string]addrset.Addrs
+	var given, extreme []map[string]addrset.Addrs
 	if first.dynamic() {
-		given = fillings(p)
+		given, extreme = fillings(p), extremes(p)
 	}
 	places := leaves(rs)
-	r := Report{Corners: first.corners(false) + len(given)*first.corners(true) + len(places)}
+	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + len(places)}
 	share := 1.0
 	if r.Corners > every {
 		r.Sampled = true
@@ -79,13 +79,15 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	todo := slices.Concat(first.jobs(share), first.leafJobs(places, share))
 	r.Packets, err = work(todo, 0)
 	done := len(todo)
-	for _, given := range given {
+	for i, contents := range slices.Concat(given, extreme) {
 		if err != nil {
 			break
 		}
-		filled := p.With(given)
-		contents := Contents(filled)
-		todo = newProof(filled, rs, linear.With(contents), machine.With(contents), first).jobs(share)
+		filled := p.With(contents)
+		contents = Contents(filled)
+		pr := newProof(filled, rs, linear.With(contents), machine.With(contents), first)
+		pr.all = i >= len(given)
+		todo = pr.jobs(share)
 		var packets int
 		packets, err = work(todo, done)
 		r.Packets += packets
