@@ -2,12 +2,15 @@ package compile
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
+	"ringwall/rules/workload"
 )
 
 // manyRules is a policy of so many rules, each with addresses and ports of its own.
@@ -56,14 +59,21 @@ func manyCorners(n int) *policy.Policy {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	for name, p := range map[string]*policy.Policy{
+	policies := map[string]*policy.Policy{
 		"10": manyRules(10), "1000": manyRules(1000), "10000": manyRules(10_000), "10000 sampled": manyCorners(10_000),
-	} {
-		rs, err := Compile(p, Options{})
-		if err != nil {
-			b.Fatal(err)
+	}
+	for _, n := range []int{1000, 10_000} {
+		for _, shape := range workload.Shapes {
+			policies[fmt.Sprint(shape, " ", n)] = workload.Generate(shape, n, 1).Policy()
 		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(policies)) {
 		b.Run(name, func(b *testing.B) {
+			p := policies[name]
+			rs, err := Compile(p, Options{})
+			if err != nil {
+				b.Fatal(err)
+			}
 			var r Report
 			runs, before := 0, processor(b)
 			for b.Loop() {

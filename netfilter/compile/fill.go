@@ -103,12 +103,16 @@ type askers struct {
 
 // take takes up the dynamic sets of some addresses, and the corners of what stands beside them.
 func (k *askers) take(a policy.Addrs) {
+	if !slices.ContainsFunc(a.Terms, func(t policy.Term) bool { return !t.IsStatic() }) {
+		return
+	}
 	for _, t := range a.Terms {
-		if t.IsStatic() {
-			continue
-		}
 		k.names = append(append(k.names, t.In...), t.NotIn...)
-		static := fewOf(t.Static, k.few)
+		few := k.few
+		if t.IsStatic() {
+			few = fewIn(1) // witnesses are at every corner of it
+		}
+		static := fewOf(t.Static, few)
 		for _, r := range static.V4.Ranges() {
 			for _, key := range []addrset.U32{r.Lo.Prev(), r.Lo, r.Hi, r.Hi.Next()} {
 				k.add(key.Addr())
@@ -131,7 +135,7 @@ func (k *askers) take(a policy.Addrs) {
 }
 
 func (k *askers) add(a netip.Addr) {
-	const most = 2000
+	const most = 4000
 	if k.seen[a] || len(k.addrs) == most {
 		return
 	}

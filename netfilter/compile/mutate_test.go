@@ -3,9 +3,9 @@ package compile
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
-	"sort"
 	"strings"
 	"sync"
 	"testing"
@@ -19,12 +19,24 @@ import (
 type mutant struct {
 	*ruleset.Ruleset
 	rng *rand.Rand
+	// only tells of a chain whether it may be broken; nil for any.
+	only func(chain string) bool
+}
+
+// may is the chains that may be broken.
+func (m mutant) may() (out []*ruleset.Chain) {
+	for _, ch := range m.Chains {
+		if m.only == nil || m.only(ch.Name) {
+			out = append(out, ch)
+		}
+	}
+	return out
 }
 
 // newMutant copies a rule set as deep as mutations reach.
 func newMutant(rs *ruleset.Ruleset, rng *rand.Rand) mutant {
 	out := *rs
-	out.Chains, out.Sets, out.Limits = nil, nil, slices.Clone(rs.Limits)
+	out.Chains, out.Sets, out.Maps, out.Limits = nil, nil, nil, slices.Clone(rs.Limits)
 	for _, ch := range rs.Chains {
 		c := *ch
 		if ch.Hook != nil {
@@ -41,21 +53,23 @@ func newMutant(rs *ruleset.Ruleset, rng *rand.Rand) mutant {
 		s := *s
 		out.Sets = append(out.Sets, &s)
 	}
-	return mutant{&out, rng}
+	for _, v := range rs.Maps {
+		v := *v
+		v.Keys, v.Elems = slices.Clone(v.Keys), slices.Clone(v.Elems)
+		out.Maps = append(out.Maps, &v)
+	}
+	return mutant{Ruleset: &out, rng: rng}
 }
 
-// chain draws a chain with at least so many rules.
-func (m mutant) chain(rules int) *ruleset.Chain {
+// chain changes a chain with at least so many rules.
+func (m mutant) chain(rules int, change func(*ruleset.Chain) bool) bool {
 	var list []*ruleset.Chain
-	for _, ch := range m.Chains {
+	for _, ch := range m.may() {
 		if len(ch.Rules) >= rules {
 			list = append(list, ch)
 		}
 	}
-	if list == nil {
-		return nil
-	}
-	return list[m.rng.IntN(len(list))]
+	return list != nil && change(list[m.rng.IntN(len(list))])
 }
 
 // expr changes a randomly chosen expression that change can change: it returns what to put in its place, none to leave it out,
@@ -67,7 +81,7 @@ func (m mutant) expr(change func(ruleset.Expr) ([]ruleset.Expr, bool)) bool {
 		with []ruleset.Expr
 	}
 	var places []place
-	for _, ch := range m.Chains {
+	for _, ch := range m.may() {
 		for _, r := range ch.Rules {
 			for i, e := range r.Exprs {
 				if with, ok := change(e); ok {
@@ -246,33 +260,38 @@ func mutations() map[string]func(mutant) bool {
 	isA := func(f ruleset.Field) func(ruleset.Cmp) bool { return func(c ruleset.Cmp) bool { return c.Field == f } }
 	return map[string]func(mutant) bool{
 		"two lines in the wrong order": func(m mutant) bool {
-			ch := m.chain(2)
-			i := m.rng.IntN(len(ch.Rules) - 1)
-			ch.Rules[i], ch.Rules[i+1] = ch.Rules[i+1], ch.Rules[i]
-			return true
+			return m.chain(2, func(ch *ruleset.Chain) bool {
+				i := m.rng.IntN(len(ch.Rules) - 1)
+				ch.Rules[i], ch.Rules[i+1] = ch.Rules[i+1], ch.Rules[i]
+				return true
+			})
 		},
 		"two rules far apart in the wrong order": func(m mutant) bool {
-			ch := m.chain(3)
-			i, j := m.rng.IntN(len(ch.Rules)), m.rng.IntN(len(ch.Rules))
-			ch.Rules[i], ch.Rules[j] = ch.Rules[j], ch.Rules[i]
-			return i != j
+			return m.chain(3, func(ch *ruleset.Chain) bool {
+				i, j := m.rng.IntN(len(ch.Rules)), m.rng.IntN(len(ch.Rules))
+				ch.Rules[i], ch.Rules[j] = ch.Rules[j], ch.Rules[i]
+				return i != j
+			})
 		},
 		"a lost line": func(m mutant) bool {
-			ch := m.chain(1)
-			i := m.rng.IntN(len(ch.Rules))
-			ch.Rules = slices.Delete(ch.Rules, i, i+1)
-			return true
+			return m.chain(1, func(ch *ruleset.Chain) bool {
+				i := m.rng.IntN(len(ch.Rules))
+				ch.Rules = slices.Delete(ch.Rules, i, i+1)
+				return true
+			})
 		},
 		"a line twice, the first time too early": func(m mutant) bool {
-			ch := m.chain(2)
-			i := 1 + m.rng.IntN(len(ch.Rules)-1)
-			ch.Rules = slices.Insert(ch.Rules, m.rng.IntN(i), ch.Rules[i])
-			return true
+			return m.chain(2, func(ch *ruleset.Chain) bool {
+				i := 1 + m.rng.IntN(len(ch.Rules)-1)
+				ch.Rules = slices.Insert(ch.Rules, m.rng.IntN(i), ch.Rules[i])
+				return true
+			})
 		},
 		"a chain cut short": func(m mutant) bool {
-			ch := m.chain(1)
-			ch.Rules = ch.Rules[:m.rng.IntN(len(ch.Rules))]
-			return true
+			return m.chain(1, func(ch *ruleset.Chain) bool {
+				ch.Rules = ch.Rules[:m.rng.IntN(len(ch.Rules))]
+				return true
+			})
 		},
 		"a lower bound one too low":   func(m mutant) bool { return m.bound(false, false) },
 		"a lower bound one too high":  func(m mutant) bool { return m.bound(false, true) },
@@ -424,7 +443,7 @@ func mutations() map[string]func(mutant) bool {
 		},
 		"two rules merged": func(m mutant) bool {
 			var lines []*ruleset.Rule
-			for _, ch := range m.Chains {
+			for _, ch := range m.may() {
 				for _, r := range ch.Rules {
 					if v, is := r.Exprs[len(r.Exprs)-1].(ruleset.Verdict); is {
 						if _, _, ok := ParseName(v.Chain); ok {
@@ -504,20 +523,106 @@ func (m mutant) goesTo(chain string, to ruleset.Expr) bool {
 	})
 }
 
+// broken is a compiled policy that is broken in many ways, and how to see what that does.
+type broken struct {
+	name  string
+	p     *policy.Policy
+	rs    *ruleset.Ruleset
+	brute bruteForce
+}
+
+// newBroken compiles a policy.
+func newBroken(t *testing.T, name string, p *policy.Policy, opt Options, packets [][]policy.Packet, contents ...map[string]addrset.Addrs) *broken {
+	t.Helper()
+	opt.LogGroup = 5
+	rs, err := Compile(p, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Verify(p, rs); err != nil {
+		t.Fatal(err)
+	}
+	b := &broken{name, p, rs, newBruteForce(p, rs, packets, contents)}
+	if err := b.brute.find(rs); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// fate is what became of some mutants: no kernel would take them, Verify objects, brute force finds no difference, or Verify does not object.
+type fate struct{ made, refused, caught, neutral, missed int }
+
+func (a *fate) add(b fate) {
+	a.made += b.made
+	a.refused += b.refused
+	a.caught += b.caught
+	a.neutral += b.neutral
+	a.missed += b.missed
+}
+
+// fates is what became of mutants, by the kind of mutation.
+type fates struct {
+	mu    sync.Mutex
+	kinds map[string]*fate
+}
+
+func newFates(kinds ...map[string]func(mutant) bool) *fates {
+	ts := &fates{kinds: make(map[string]*fate)}
+	for _, list := range kinds {
+		for name := range list {
+			ts.kinds[name] = new(fate)
+		}
+	}
+	return ts
+}
+
+// try holds Verify against brute force over a mutant.
+func (ts *fates) try(t *testing.T, b *broken, kind string, m mutant) {
+	refused := m.Check() != nil
+	found := b.brute.find(m.Ruleset)
+	one := fate{made: 1}
+	if found == nil {
+		one.neutral++
+	} else if _, caught := Verify(b.p, m.Ruleset); caught == nil {
+		one.missed++
+		t.Errorf("policy %s, %s: Verify passes, and %v\n%s", b.name, kind, found, changed(b.rs, m.Ruleset))
+	} else if refused {
+		one.refused++
+	} else {
+		one.caught++
+	}
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.kinds[kind].add(one)
+}
+
+// report logs the table. Of every kind that must be caught one must have been.
+func (ts *fates) report(t *testing.T, must map[string]func(mutant) bool) {
+	var b strings.Builder
+	var sum fate
+	row := func(name string, tl fate) {
+		fmt.Fprintf(&b, "%-42s %7d %7d %7d %7d %7d\n", name, tl.made, tl.refused, tl.caught, tl.neutral, tl.missed)
+	}
+	fmt.Fprintf(&b, "\n%-42s %7s %7s %7s %7s %7s\n", "mutation", "made", "refused", "caught", "neutral", "missed")
+	for _, name := range slices.Sorted(maps.Keys(ts.kinds)) {
+		tl := *ts.kinds[name]
+		row(name, tl)
+		sum.add(tl)
+		if must[name] != nil && tl.caught+tl.refused == 0 {
+			t.Errorf("no mutant with %s was caught: the test says nothing about it", name)
+		}
+	}
+	row("all", sum)
+	t.Log(b.String())
+}
+
 // TestVerifyCatches breaks the compiler's output of random policies in the ways of the list. Where one of thousands of packets, drawn
 // in another way than Verify's, is then treated otherwise, Verify must object too. ROUNDS is how often each policy is broken in each
 // way; by default in every second way once.
 func TestVerifyCatches(t *testing.T) {
 	const policies = 20
-	type tally struct{ made, invalid, caught, neutral, missed int }
-	tallies := map[string]*tally{}
-	var names []string
-	for name := range mutations() {
-		names = append(names, name)
-		tallies[name] = new(tally)
-	}
-	sort.Strings(names)
-	var mu sync.Mutex
+	kinds := mutations()
+	ts := newFates(kinds)
 	each := max(1, rounds(t, 1))
 	quick := each == 1 // every policy is broken in half of the ways
 	t.Run("policies", func(t *testing.T) {
@@ -525,69 +630,23 @@ func TestVerifyCatches(t *testing.T) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				p := newGenerator(seed + 5000).policy()
-				rs, err := Compile(p, Options{LogGroup: 5})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := Verify(p, rs); err != nil {
-					t.Fatal(err)
-				}
-				brute := newBruteForce(p, seed)
-				if err := brute.find(rs); err != nil {
-					t.Fatal(err)
-				}
-				for i, name := range names {
+				packets, contents := drawn(p, seed, 2500)
+				b := newBroken(t, fmt.Sprint(seed), p, Options{}, packets, contents...)
+				for i, name := range slices.Sorted(maps.Keys(kinds)) {
 					if quick && uint64(i)%2 != seed%2 {
 						continue
 					}
 					for n := range each {
-						m := newMutant(rs, rand.New(rand.NewPCG(seed, uint64(i<<16|n))))
-						if !mutations()[name](m) {
-							continue
+						m := newMutant(b.rs, rand.New(rand.NewPCG(seed, uint64(i<<16|n))))
+						if kinds[name](m) {
+							ts.try(t, b, name, m)
 						}
-						invalid := m.Check() != nil
-						found := brute.find(m.Ruleset)
-						var caught error
-						if found != nil {
-							_, caught = Verify(p, m.Ruleset)
-						}
-						mu.Lock()
-						tl := tallies[name]
-						tl.made++
-						switch {
-						case found == nil:
-							tl.neutral++
-						case caught == nil:
-							tl.missed++
-							t.Errorf("policy %d, %s, number %d: Verify passes, and %v\n%s", seed, name, n, found, changed(rs, m.Ruleset))
-						case invalid:
-							tl.invalid++
-						default:
-							tl.caught++
-						}
-						mu.Unlock()
 					}
 				}
 			})
 		}
 	})
-	var b strings.Builder
-	var sum tally
-	fmt.Fprintf(&b, "\n%-42s %7s %7s %7s %7s %7s\n", "mutation", "made", "refused", "caught", "neutral", "missed")
-	for _, name := range names {
-		tl := tallies[name]
-		fmt.Fprintf(&b, "%-42s %7d %7d %7d %7d %7d\n", name, tl.made, tl.invalid, tl.caught, tl.neutral, tl.missed)
-		sum.made += tl.made
-		sum.invalid += tl.invalid
-		sum.caught += tl.caught
-		sum.neutral += tl.neutral
-		sum.missed += tl.missed
-		if tl.caught+tl.invalid == 0 {
-			t.Errorf("no mutant with %s was caught: the test says nothing about it", name)
-		}
-	}
-	fmt.Fprintf(&b, "%-42s %7d %7d %7d %7d %7d\n", "all", sum.made, sum.invalid, sum.caught, sum.neutral, sum.missed)
-	t.Log(b.String())
+	ts.report(t, kinds)
 }
 
 // changed is the lines that a mutant has and the compiler's output has not, and the reverse.
@@ -619,36 +678,50 @@ func changed(was, is *ruleset.Ruleset) string {
 	return b.String()
 }
 
-// bruteForce is packets of a policy, drawn at random, with some contents of its dynamic sets.
+// bruteForce is packets of a policy, with some contents of its dynamic sets.
 type bruteForce struct {
-	policies []*policy.Policy // the same with other contents
-	packets  [][]policy.Packet
+	proofs  []*proof // of the policy with each contents
+	packets [][]policy.Packet
 }
 
-func newBruteForce(p *policy.Policy, seed uint64) bruteForce {
-	const packets = 2500
-	s := newSampler(p, seed+77)
-	b := bruteForce{policies: []*policy.Policy{p, p.With(s.fill()), p.With(s.fill())}}
-	for range b.policies {
-		var list []policy.Packet
-		for i := range packets {
-			list = append(list, s.draw(i, packets))
+// newBruteForce has packets for a policy as it is, and for each contents of its dynamic sets.
+func newBruteForce(p *policy.Policy, rs *ruleset.Ruleset, packets [][]policy.Packet, contents []map[string]addrset.Addrs) bruteForce {
+	b := bruteForce{packets: packets}
+	for i := range packets {
+		if i > 0 {
+			p = p.With(contents[i-1])
 		}
-		b.packets = append(b.packets, list)
+		m, _ := ruleset.NewMachine(rs, nil)
+		b.proofs = append(b.proofs, newProof(p, rs, m, m, nil))
 	}
 	return b
 }
 
+// drawn is packets at random for a policy as it is, and for two contents of its dynamic sets.
+func drawn(p *policy.Policy, seed uint64, packets int) (out [][]policy.Packet, contents []map[string]addrset.Addrs) {
+	s := newSampler(p, seed+77)
+	contents = []map[string]addrset.Addrs{s.fill(), s.fill()}
+	for range 1 + len(contents) {
+		var list []policy.Packet
+		for i := range packets {
+			list = append(list, s.draw(i, packets))
+		}
+		out = append(out, list)
+	}
+	return out, contents
+}
+
 // find looks for a packet of which policy and compiled form differ, or says why the compiled form is none.
 func (b bruteForce) find(rs *ruleset.Ruleset) error {
-	for i, p := range b.policies {
-		m, err := ruleset.NewMachine(rs, Contents(p))
-		if err != nil {
-			return err
-		}
-		pr := newProof(p, rs, m, m, nil)
-		pr.slowly = 1 << 30
-		j := pr.newJudge()
+	machine, err := ruleset.NewMachine(rs, nil)
+	if err != nil {
+		return err
+	}
+	for i, pr := range b.proofs {
+		m := machine.With(Contents(pr.p))
+		one := *pr
+		one.linear, one.machine, one.over, one.labels, one.slowly = m, m, m.Exceeded(), hasLabels(rs), 1<<30
+		j := one.newJudge()
 		for k := range b.packets[i] {
 			if _, err := j.hold(&b.packets[i][k]); err != nil {
 				return err

@@ -24,15 +24,16 @@ type proof struct {
 	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
 	all     bool             // and all the others
 
-	block  []addrset.Addrs     // what `block` names, in parts
-	before []*shape            // what `block` and `failsafe` name, as packets of `in`
-	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
-	around []*shape            // the same of `in`
-	lists  [3][]*shape         // of the rules
-	cells  int                 // of a rule and family, so many are tried at most
-	pool4  []addrset.U32       // addresses that something is said of
-	pool6  []addrset.U128
-	sieves [3]*sieve.Sieve // nil where a list is short
+	block    []addrset.Addrs     // what `block` names, in parts
+	before   []*shape            // what `block` and `failsafe` name, as packets of `in`
+	early    map[string][]*shape // what decides before the rules, by its name, where it can be escaped
+	around   []*shape            // the same of `in`
+	lists    [3][]*shape         // of the rules
+	cells    int                 // of a rule and family, so many are tried at most
+	pool4    []addrset.U32       // addresses that something is said of
+	pool6    []addrset.U128
+	sieves   [3]*sieve.Sieve // nil where a list is short
+	meetings [3]meetings
 }
 
 // How many cells of a rule and family are tried at most: the fewer the rules, the more.

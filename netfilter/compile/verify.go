@@ -31,10 +31,12 @@ func (r Report) String() string {
 	return fmt.Sprintf("the compiled rules were held against the policy on %d packets, at every corner of every rule", r.Packets)
 }
 
-// The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn.
+// The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn. mostPlaces is about
+// how many are for places in the compiled form.
 const (
 	everyCorner = 700_000
 	sampled     = 40_000
+	mostPlaces  = 50_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
@@ -42,8 +44,8 @@ const (
 // every dimension, the other dimensions taken from corners too: the rule's own, and its neighbours' within it. Where a rule
 // before decides a witness, another is looked for that escapes it.
 //
-// The witnesses are made from the policy alone, with nothing that Compile uses, and are the same each time. The error is a
-// *Disagreement, or a rule set that no kernel would take.
+// These witnesses are made from the policy alone, with nothing that Compile uses. Others lie at the places of the compiled form: see
+// leaf.go. All are the same each time. The error is a *Disagreement, or a rule set that no kernel would take.
 func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) {
 	return verify(p, rs, everyCorner, sampled)
 }
@@ -68,15 +70,16 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	if first.dynamic() {
 		given, extreme = fillings(p), extremes(p)
 	}
-	places := leaves(rs)
-	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + len(places)}
+	places := newPlaces(p, rs)
+	atPlaces := places.corners()
+	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + min(atPlaces, mostPlaces)}
 	share := 1.0
 	if r.Corners > every {
 		r.Sampled = true
 		share = float64(most) / float64(r.Corners)
 	}
 	// One after the other: with large sets each takes memory.
-	todo := slices.Concat(first.jobs(share), first.leafJobs(places, share))
+	todo := slices.Concat(first.jobs(share), first.placeJobs(places, share*min(1, mostPlaces/float64(max(1, atPlaces)))))
 	r.Packets, err = work(todo, 0)
 	done := len(todo)
 	for i, contents := range slices.Concat(given, extreme) {

@@ -20,6 +20,9 @@ func (w *witness) seed(n uint64) { w.rng = &picker{Rand: rand.New(rand.NewPCG(n,
 
 // jobs is the work of a proof in parts. Of a share below one, not every corner has its witness.
 func (pr *proof) jobs(share float64) []job {
+	for dir, list := range pr.lists {
+		pr.meetings[dir] = pr.meet(list)
+	}
 	var out []job
 	add := func(do func(*witness) error) {
 		out = append(out, func(w *witness) error {
@@ -168,24 +171,16 @@ func (w *witness) rule(dir policy.Dir, i int, share float64) error {
 // pairs has witnesses judged of what a rule has in common with later ones, where their order shows.
 func (w *witness) pairs(dir policy.Dir, i int, share float64) error {
 	list := w.lists[dir]
-	s := list[i]
-	near, many := 3, 1
-	if len(list) < 100 {
-		near, many = len(list), max(2, min(8, 64/len(list)))
-	}
-	for j := i + 1; j < min(i+1+near, len(list)); j++ {
-		if !w.concerns(s) && !w.concerns(list[j]) {
+	share *= w.meetings[dir].share
+	many := max(1, min(8, 64/len(list)))
+	for _, m := range w.meetings[dir].of[i] {
+		if w.skips(share) {
 			continue
 		}
-		for _, six := range []bool{false, true} {
-			if !s.meets(list[j], six) || w.skips(share) {
-				continue
-			}
-			for range many {
-				if pkt, ok := w.draw(six, nil, dims, s, list[j]); ok {
-					if err := w.try(pkt, dims, i, s, list[j]); err != nil {
-						return err
-					}
+		for range many {
+			if pkt, ok := w.draw(m.six, nil, dims, list[i], list[m.rule]); ok {
+				if err := w.try(pkt, dims, i, list[i], list[m.rule]); err != nil {
+					return err
 				}
 			}
 		}
