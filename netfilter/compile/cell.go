@@ -35,11 +35,11 @@ func (s *shape) cellsOf(six bool, most int) int {
 	return total
 }
 
-// cells is the cells of a shape in a family; where there are more than most, so many drawn at random, and false.
-func (s *shape) cells(six bool, most int, rng *rand.Rand) (out []*shape, all bool) {
+// cells is the cells of a shape in a family; where there are more than most, so many drawn at random.
+func (s *shape) cells(six bool, most int, rng *rand.Rand) (out []*shape) {
 	total := s.cellsOf(six, most)
 	if total == 1 {
-		return []*shape{s}, true
+		return []*shape{s}
 	}
 	n := s.lists(six)
 	var at [dims]int
@@ -49,7 +49,9 @@ func (s *shape) cells(six bool, most int, rng *rand.Rand) (out []*shape, all boo
 				at[d] = rng.IntN(n[d])
 			}
 		}
-		out = append(out, s.cell(six, at))
+		c := s.cell(six, at)
+		c.again = len(out) > 0
+		out = append(out, c)
 		for d := range at {
 			if at[d]++; at[d] < n[d] {
 				break
@@ -57,7 +59,7 @@ func (s *shape) cells(six bool, most int, rng *rand.Rand) (out []*shape, all boo
 			at[d] = 0
 		}
 	}
-	return out, total <= most
+	return out
 }
 
 // cell is the shape of one value of each list.

@@ -22,14 +22,11 @@ func (s *shape) corners(d dim, six bool, rng *rand.Rand, share float64, give fun
 	none := func() { give(value{dim: d, none: true}) }
 	switch d {
 	case dimSrc, dimDst:
-		parts, statics := s.froms, s.staticFroms
+		parts := s.froms
 		if d == dimDst {
-			parts, statics = s.tos, s.staticTos
+			parts = s.tos
 		}
 		for _, a := range parts {
-			s.addressCorners(d, a, six, rng, share, give)
-		}
-		for _, a := range statics {
 			s.addressCorners(d, a, six, rng, share, give)
 		}
 	case dimKey:
@@ -72,6 +69,10 @@ func (s *shape) corners(d dim, six bool, rng *rand.Rand, share float64, give fun
 	case dimMark:
 		for _, k := range named(m.Mark) {
 			number(uint64(k.Value), uint64(k.Value|^k.Mask))
+			if s.again || share < 1 {
+				number(uint64(k.Value^1<<rng.IntN(32)), uint64(k.Value^1<<rng.IntN(32)))
+				continue
+			}
 			for bit := range 32 {
 				number(uint64(k.Value ^ 1<<bit))
 			}
@@ -163,13 +164,13 @@ func ends[K addrset.Key[K]](rng *rand.Rand, share float64, s addrset.Set[K], giv
 func (s *shape) count(most int) (n int) {
 	const perEnd, others = 5, 14 // others is of what has no ends: states, directions and so on
 	m := s.match
-	words := perEnd * (len(named(m.IIf)) + len(named(m.OIf)) + len(named(m.MAC)) + len(named(m.User)) + len(named(m.Group)))
+	words := perEnd * (len(named(m.IIf)) + len(named(m.OIf)) + len(named(m.MAC)) + len(named(m.Mark)) + len(named(m.User)) + len(named(m.Group)))
 	for _, six := range []bool{false, true} {
 		if !s.hasFamily(six) {
 			n++
 			continue
 		}
-		n += others + 34*len(named(m.Mark))
+		n += others + 32*len(named(m.Mark))
 		src, dst := s.from.V4, s.to.V4
 		ends, asked := s.what(six).Len(), 1
 		add := func(ranges int, all bool) {
@@ -204,6 +205,7 @@ type picker struct {
 	*rand.Rand
 	pool4 []addrset.U32
 	pool6 []addrset.U128
+	tries []value // room for pickWord
 }
 
 // pick draws a value of all the shapes in a dimension and not of the one to avoid, if that is not nil; false where it finds none.
@@ -337,8 +339,15 @@ func (rng *picker) plainKey(six bool) addrset.U32 {
 // pickWord is pick where values are words and numbers that a rule names one by one: it tries what the shapes name, also the one
 // to avoid, and others.
 func (rng *picker) pickWord(d dim, within []*shape, avoid *shape) (value, bool) {
-	var tries []value
-	take := func(s *shape) { s.corners(d, false, rng.Rand, 1, func(v value) { tries = append(tries, v) }) }
+	plain := avoid == nil
+	for _, s := range within {
+		plain = plain && s.open(d)
+	}
+	if plain {
+		return rng.plainWord(d), true
+	}
+	tries := rng.tries[:0]
+	take := func(s *shape) { s.corners(d, false, rng.Rand, 0, func(v value) { tries = append(tries, v) }) }
 	for _, s := range within {
 		take(s)
 	}
@@ -346,6 +355,7 @@ func (rng *picker) pickWord(d dim, within []*shape, avoid *shape) (value, bool) 
 		take(avoid)
 	}
 	tries = append(tries, rng.plainWord(d), rng.plainWord(d))
+	rng.tries = tries
 	from := rng.IntN(len(tries))
 	for i := range tries {
 		v := tries[(from+i)%len(tries)]

@@ -90,7 +90,7 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 				}
 			}
 		}
-		for _, src := range f.sources {
+		for i, src := range f.sources {
 			for _, typ := range []uint8{129, 130, 131, 132, 133, 135, 142, 143, 144} {
 				icmp(policy.ProtoICMPv6, typ, func(pkt *policy.Packet) { pkt.Src = src })
 			}
@@ -98,6 +98,9 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 				for _, dport := range f.ports {
 					ask(func(pkt *policy.Packet) {
 						pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
+						if i < 2 {
+							pkt.Dst = f.targets[0] // neither end is blocked
+						}
 					})
 				}
 			}
@@ -115,8 +118,8 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 	return failed
 }
 
-// unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold,
-// where there are such.
+// unblocked is addresses, and before them some of each kind that the base tells apart which neither block nor failsafe hold; where
+// there are none, of those that block does not hold, or that failsafe exempts from it.
 func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
 	all := slices.Clone(w.block)
 	for _, s := range w.early[policy.ByFailsafe] {
@@ -127,11 +130,17 @@ func (w *witness) unblocked(six bool, list []netip.Addr) (out []netip.Addr) {
 		if p.Addr().Is6() != six {
 			continue
 		}
-		for _, held := range [][]addrset.Addrs{all, w.block} {
-			if addr, ok := w.free(p, held); ok {
-				out = append(out, addr)
-				break
+		addr, ok := w.free(p, all)
+		if !ok {
+			addr, ok = w.free(p, w.block)
+		}
+		for _, exempt := range all[len(w.block):] {
+			if !ok {
+				addr, ok = w.some(addrset.OfPrefix(p).Intersect(exempt))
 			}
+		}
+		if ok {
+			out = append(out, addr)
 		}
 	}
 	return append(out, list...)
@@ -157,11 +166,16 @@ func (w *witness) free(p netip.Prefix, held []addrset.Addrs) (addr netip.Addr, o
 	for _, a := range held {
 		free = free.Minus(a)
 	}
+	return w.some(free)
+}
+
+// some is an end of addresses of one family, false where there are none.
+func (w *witness) some(a addrset.Addrs) (addr netip.Addr, ok bool) {
 	switch {
-	case !free.V4.IsEmpty():
-		return end(w.rng, free.V4).Addr(), true
-	case !free.V6.IsEmpty():
-		return end(w.rng, free.V6).Addr(), true
+	case !a.V4.IsEmpty():
+		return end(w.rng, a.V4).Addr(), true
+	case !a.V6.IsEmpty():
+		return end(w.rng, a.V6).Addr(), true
 	}
 	return addr, false
 }

@@ -14,9 +14,11 @@ import (
 // judge asks policy and compiled form about packets. It belongs to one worker.
 type judge struct {
 	*proof
-	asker *decide.Asker
-	turn  int
-	count int // packets asked about
+	asker  *decide.Asker
+	turn   int
+	count  int      // packets asked about
+	path   []string // the chains that the last one came through
+	walker ruleset.Walker
 	// thorough: every packet is sent every way. Else some are, for what rules do does not depend on it.
 	thorough bool
 }
@@ -33,19 +35,21 @@ func (j *judge) hold(pkt *policy.Packet) (policy.Decision, error) {
 	if j.turn%4 == 0 {
 		kind = []uint32{ruleset.TypeBroadcast, ruleset.TypeAnycast, ruleset.TypeMulticast}[j.turn/4%3]
 	}
-	if err := j.compare(pkt, d, eval(j.machine, pkt, kind), false, ""); err != nil {
+	got := j.eval(j.machine, pkt, kind)
+	j.path = append(j.path[:0], got.Path...)
+	if err := j.compare(pkt, d, got, false, ""); err != nil {
 		return d, err
 	}
 	if j.turn%j.slowly == 0 {
 		if slow := j.p.Decide(pkt); slow.By != d.By || slow.Verdict != d.Verdict {
 			return d, fmt.Errorf("the packet %q is decided by %s, and without an index by %s", pkt, d.By, slow.By)
 		}
-		if err := j.compare(pkt, d, eval(j.linear, pkt, kind), false, ""); err != nil {
+		if err := j.compare(pkt, d, j.eval(j.linear, pkt, kind), false, ""); err != nil {
 			return d, err
 		}
 	}
 	if r := d.Rule; r != nil && (r.Action.Limit != nil || r.Action.Connections != nil || r.Action.Log) && (j.thorough || j.turn%2 == 0) {
-		if err := j.compare(pkt, d, eval(j.over, pkt, kind), true, "over every limit"); err != nil {
+		if err := j.compare(pkt, d, j.eval(j.over, pkt, kind), true, "over every limit"); err != nil {
 			return d, err
 		}
 	}
@@ -56,11 +60,11 @@ func (j *judge) hold(pkt *policy.Packet) (policy.Decision, error) {
 }
 
 // eval sends a packet the way of its direction. Kind is what the routing table calls the destination of what arrives.
-func eval(m *ruleset.Machine, pkt *policy.Packet, kind uint32) ruleset.Outcome {
+func (j *judge) eval(m *ruleset.Machine, pkt *policy.Packet, kind uint32) *ruleset.Outcome {
 	if pkt.Dir != policy.In {
-		return m.Eval(pkt)
+		return j.walker.Eval(m, pkt)
 	}
-	return m.Walk(ruleset.Bits{}, ruleset.Stage{Hook: ruleset.Prerouting, Pkt: pkt, DaddrType: kind}, ruleset.Stage{Hook: ruleset.Input, Pkt: pkt, DaddrType: kind})
+	return j.walker.Walk(m, ruleset.Bits{}, ruleset.Stage{Hook: ruleset.Prerouting, Pkt: pkt, DaddrType: kind}, ruleset.Stage{Hook: ruleset.Input, Pkt: pkt, DaddrType: kind})
 }
 
 // elsewhere4 and elsewhere6 are where another table sends packets.
@@ -89,7 +93,7 @@ func (j *judge) rewritten(pkt *policy.Packet, d policy.Decision) error {
 			{Hook: ruleset.ForwardHook, Pkt: &other, DaddrType: ruleset.TypeUnicast, DNAT: true},
 			{Hook: ruleset.Input, Pkt: &other, DaddrType: ruleset.TypeLocal, DNAT: true},
 		} {
-			got := j.machine.Walk(ruleset.Bits{}, ruleset.Stage{Hook: ruleset.Prerouting, Pkt: pkt, DaddrType: ruleset.TypeLocal}, next)
+			got := j.walker.Walk(j.machine, ruleset.Bits{}, ruleset.Stage{Hook: ruleset.Prerouting, Pkt: pkt, DaddrType: ruleset.TypeLocal}, next)
 			if err := j.compare(pkt, d, got, false, fmt.Sprintf("sent on to %s by another table at %s", other.Dst, next.Hook)); err != nil {
 				return err
 			}
@@ -104,7 +108,7 @@ func (j *judge) rewritten(pkt *policy.Packet, d policy.Decision) error {
 	if pkt.State == policy.Untracked || pkt.State == policy.Invalid {
 		late.DNAT, late.DaddrType = false, ruleset.TypeUnicast // there is no DNAT without a connection
 	}
-	got := j.machine.Walk(ruleset.Bits{}, ruleset.Stage{Hook: ruleset.Prerouting, Pkt: &other, DaddrType: ruleset.TypeUnicast}, late)
+	got := j.walker.Walk(j.machine, ruleset.Bits{}, ruleset.Stage{Hook: ruleset.Prerouting, Pkt: &other, DaddrType: ruleset.TypeUnicast}, late)
 	return j.compare(pkt, d, got, false, "which another table brought here")
 }
 
@@ -114,12 +118,12 @@ func (j *judge) blocks(ip netip.Addr) bool {
 }
 
 // compare is nil where the compiled form did what the policy says.
-func (j *judge) compare(pkt *policy.Packet, d policy.Decision, got ruleset.Outcome, exceeded bool, route string) error {
-	what := j.differs(pkt, d, &got, exceeded)
+func (j *judge) compare(pkt *policy.Packet, d policy.Decision, got *ruleset.Outcome, exceeded bool, route string) error {
+	what := j.differs(pkt, d, got, exceeded)
 	if what == "" {
 		return nil
 	}
-	dis := &Disagreement{Packet: *pkt, Route: route, Want: d, Got: got, What: what}
+	dis := &Disagreement{Packet: *pkt, Route: route, Want: d, Got: got.Clone(), What: what}
 	if j.filled {
 		dis.Given = j.p.Given
 	}

@@ -14,6 +14,11 @@ import (
 // an address both, neither, and one without the other, in some of the fillings; up to four sets any three of them.
 func fillings(p *policy.Policy) []map[string]addrset.Addrs {
 	asked := askers{rng: &picker{Rand: rand.New(rand.NewPCG(1, 0))}}
+	rules := 0
+	for _, list := range p.Lists {
+		rules += len(list)
+	}
+	asked.few = fewIn(rules)
 	asked.take(p.Block)
 	for _, f := range p.Failsafe {
 		asked.take(f.From)
@@ -24,6 +29,8 @@ func fillings(p *policy.Policy) []map[string]addrset.Addrs {
 			asked.take(r.Match.To)
 		}
 	}
+	asked.add(elsewhere4)
+	asked.add(elsewhere6)
 	slices.Sort(asked.names)
 	names := slices.Compact(asked.names)
 	// In filling f the set with column c holds an address where the bits of f&c are odd in number, or for every other address
@@ -54,9 +61,40 @@ func fillings(p *policy.Policy) []map[string]addrset.Addrs {
 	return out
 }
 
+// extremes is contents under which every rule is worth another look: everything, where something is for those that a dynamic set
+// does not hold, for what stands after it may be reached by no one else; and nothing, where there is something now.
+func extremes(p *policy.Policy) (out []map[string]addrset.Addrs) {
+	everything, nothing := make(map[string]addrset.Addrs), make(map[string]addrset.Addrs)
+	shuts, holds := false, false
+	for _, name := range dynamicSets(p) {
+		everything[name], nothing[name] = addrset.AllAddrs(), addrset.Addrs{}
+		holds = holds || !p.Given[name].IsEmpty()
+	}
+	look := func(a policy.Addrs) {
+		for _, t := range a.Terms {
+			shuts = shuts || len(t.NotIn) > 0
+		}
+	}
+	look(p.Block)
+	for _, list := range p.Lists {
+		for _, r := range list {
+			look(r.Match.From)
+			look(r.Match.To)
+		}
+	}
+	if shuts {
+		out = append(out, everything)
+	}
+	if holds {
+		out = append(out, nothing)
+	}
+	return out
+}
+
 // askers is what asks for dynamic sets.
 type askers struct {
 	rng   *picker
+	few   int // ranges of each part
 	names []string
 	addrs []netip.Addr // at its corners
 	coins []uint64     // of each address
@@ -65,12 +103,16 @@ type askers struct {
 
 // take takes up the dynamic sets of some addresses, and the corners of what stands beside them.
 func (k *askers) take(a policy.Addrs) {
+	if !slices.ContainsFunc(a.Terms, func(t policy.Term) bool { return !t.IsStatic() }) {
+		return
+	}
 	for _, t := range a.Terms {
-		if t.IsStatic() {
-			continue
-		}
 		k.names = append(append(k.names, t.In...), t.NotIn...)
-		static := fewOf(t.Static)
+		few := k.few
+		if t.IsStatic() {
+			few = fewIn(1) // witnesses are at every corner of it
+		}
+		static := fewOf(t.Static, few)
 		for _, r := range static.V4.Ranges() {
 			for _, key := range []addrset.U32{r.Lo.Prev(), r.Lo, r.Hi, r.Hi.Next()} {
 				k.add(key.Addr())
@@ -93,7 +135,7 @@ func (k *askers) take(a policy.Addrs) {
 }
 
 func (k *askers) add(a netip.Addr) {
-	const most = 2000
+	const most = 4000
 	if k.seen[a] || len(k.addrs) == most {
 		return
 	}

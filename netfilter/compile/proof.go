@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"slices"
 
 	"ringwall/netfilter/ruleset"
@@ -18,15 +19,18 @@ type proof struct {
 	slowly  int              // one in so many packets is asked about without the shortcuts
 	labels  bool             // the compiled form marks what `in` has admitted
 	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
+	all     bool             // and all the others
 
-	block  []addrset.Addrs     // what `block` names, in parts
-	before []*shape            // what `block` and `failsafe` name, as packets of `in`
-	early  map[string][]*shape // what decides before the rules, by its name, where it can be escaped
-	lists  [3][]*shape         // of the rules
-	cells  int                 // of a rule and family, so many are tried at most
-	pool4  []addrset.U32       // addresses that something is said of
-	pool6  []addrset.U128
-	index  *decide.Index
+	block    []addrset.Addrs     // what `block` names, in parts
+	before   []*shape            // what `block` and `failsafe` name, as packets of `in`
+	early    map[string][]*shape // what decides before the rules, by its name, where it can be escaped
+	around   []*shape            // the same of `in`
+	lists    [3][]*shape         // of the rules
+	cells    int                 // of a rule and family, so many are tried at most
+	pool4    []addrset.U32       // addresses that something is said of
+	pool6    []addrset.U128
+	index    *decide.Index
+	meetings [3]meetings
 }
 
 // How many cells of a rule and family are tried at most: the fewer the rules, the more.
@@ -40,9 +44,11 @@ const (
 func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
 	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
-	known := resolver{given: p.Given, done: make(map[termList]*resolved), brief: lender != nil}
-	for dir, list := range p.Lists {
+	for _, list := range p.Lists {
 		rules += len(list)
+	}
+	known := resolver{given: p.Given, done: make(map[termList]*resolved), few: fewIn(rules), brief: pr.filled}
+	for dir, list := range p.Lists {
 		for _, r := range list {
 			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, known))
 		}
@@ -94,6 +100,13 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 			add(by, dir, m)
 		}
 	}
+	for _, by := range slices.Sorted(maps.Keys(pr.early)) {
+		for _, s := range pr.early[by] {
+			if s.dir == policy.In {
+				pr.around = append(pr.around, s)
+			}
+		}
+	}
 	pr.fillPool()
 	return pr
 }
@@ -129,16 +142,16 @@ func (pr *proof) dynamic() bool {
 }
 
 // concerns tells whether witnesses of a shape are part of this proof.
-func (pr *proof) concerns(s *shape) bool { return !pr.filled || s.dynamic }
+func (pr *proof) concerns(s *shape) bool { return !pr.filled || pr.all || s.dynamic }
 
-// corners is how many witnesses there are to be, about; or how many in a proof of the same with filled dynamic sets.
-func (pr *proof) corners(filled bool) (n int) {
+// corners is how many witnesses there are to be, about: of all rules, or of those alone that ask for dynamic sets.
+func (pr *proof) corners(all bool) (n int) {
 	for _, s := range pr.before {
-		n += 5 * s.count(pr.cells)
+		n += 5 * pr.passes(s) * s.count(pr.cells)
 	}
 	for _, list := range pr.lists {
 		for _, s := range list {
-			if !filled || s.dynamic {
+			if all || s.dynamic {
 				n += s.count(pr.cells)
 			}
 		}

@@ -129,6 +129,28 @@ func sampledEnds[K addrset.Key[K]](s addrset.Set[K]) []K {
 	return out
 }
 
+// fill draws what the policy's dynamic sets hold: single addresses of the policy, the networks around some of them, and now and
+// then nothing or everything.
+func (s *sampler) fill() map[string]addrset.Addrs {
+	out := make(map[string]addrset.Addrs)
+	for _, name := range dynamicSets(s.p) {
+		var a addrset.Addrs
+		for range s.rng.IntN(12) {
+			ip := oneOfList(s.rng, s.addrs[s.rng.IntN(2)])
+			bits := ip.BitLen()
+			if s.rng.IntN(3) == 0 {
+				bits -= s.rng.IntN(12)
+			}
+			a = a.Union(addrset.OfPrefix(netip.PrefixFrom(ip, bits).Masked()))
+		}
+		if s.rng.IntN(8) == 0 {
+			a = addrset.AllAddrs()
+		}
+		out[name] = a
+	}
+	return out
+}
+
 func oneOfList[T any](rng *rand.Rand, list []T) T { return list[rng.IntN(len(list))] }
 
 // inside draws a number of a set, mostly an end of a range; other where the set is empty.

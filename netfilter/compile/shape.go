@@ -14,11 +14,12 @@ type shape struct {
 	from, to addrset.Addrs // while dynamic sets hold what they are given
 	// froms and tos are the same in parts, which may overlap: what depends on other dynamic sets is a part of its own.
 	froms, tos []addrset.Addrs
-	// staticFroms and staticTos are what parts that depend on dynamic sets ask for beside.
+	// staticFroms and staticTos are the most that parts which depend on dynamic sets can be, few ranges of each.
 	staticFroms, staticTos []addrset.Addrs
 	match                  *policy.Match // the rest
 	expires                int64
 	dynamic                bool // it asks for dynamic sets
+	again                  bool // it is not the first cell of its shape
 }
 
 // dim is a dimension of packets that rules have.
@@ -52,7 +53,9 @@ func newShape(dir policy.Dir, m *policy.Match, expires int64, known resolver) *s
 type resolver struct {
 	given map[string]addrset.Addrs
 	done  map[termList]*resolved
-	// brief: of large parts, all has some ranges only. That is enough to look for packets, and spares a copy of millions.
+	few   int // ranges, of what depends on dynamic sets
+	// brief: of what depends on dynamic sets now, and of large parts, all has few ranges only. That is enough to look for packets,
+	// and spares a copy of millions.
 	brief bool
 }
 
@@ -88,7 +91,7 @@ func (known resolver) resolve(a policy.Addrs) *resolved {
 	for _, t := range a.Terms {
 		if !t.IsStatic() {
 			r.dynamic = true
-			r.statics = append(r.statics, fewOf(t.Static))
+			r.statics = append(r.statics, fewOf(t.Static, known.few))
 		}
 		part := space.Resolve(policy.Addrs{Terms: []policy.Term{t}}, known.given)
 		if part.IsEmpty() {
@@ -96,24 +99,46 @@ func (known resolver) resolve(a policy.Addrs) *resolved {
 		}
 		r.whole = append(r.whole, part)
 		if known.brief && part.Len() >= largeSet {
-			part = fewOf(part)
+			part = fewOf(part, known.few)
 		}
 		r.all = r.all.Union(part)
-		if !t.IsStatic() {
-			part = fewOf(part)
+		if known.brief && !t.IsStatic() {
+			part = fewOf(part, known.few)
 		}
 		r.parts = append(r.parts, part)
 	}
 	return r
 }
 
-// fewOf is some ranges of addresses, evenly spread, where there are many.
-func fewOf(a addrset.Addrs) addrset.Addrs {
-	return addrset.Addrs{V4: fewRanges(a.V4), V6: fewRanges(a.V6)}
+// atMost is a shape as if dynamic sets held all that the shape asks them for: its packets are in it or not as these are filled.
+func (s *shape) atMost() *shape {
+	c := *s
+	c.staticFroms, c.staticTos = nil, nil
+	if len(s.staticFroms) > 0 {
+		c.froms, c.from = s.staticFroms, union(s.staticFroms)
+	}
+	if len(s.staticTos) > 0 {
+		c.tos, c.to = s.staticTos, union(s.staticTos)
+	}
+	return &c
 }
 
-func fewRanges[K addrset.Key[K]](s addrset.Set[K]) addrset.Set[K] {
-	const few = 6
+func union(parts []addrset.Addrs) (all addrset.Addrs) {
+	for _, a := range parts {
+		all = all.Union(a)
+	}
+	return all
+}
+
+// fewIn is how many ranges of what depends on dynamic sets are looked at, of each rule of so many: the fewer, the more.
+func fewIn(rules int) int { return min(max(6, 640/max(1, rules)), 64) }
+
+// fewOf is some ranges of addresses, evenly spread, where there are many.
+func fewOf(a addrset.Addrs, few int) addrset.Addrs {
+	return addrset.Addrs{V4: fewRanges(a.V4, few), V6: fewRanges(a.V6, few)}
+}
+
+func fewRanges[K addrset.Key[K]](s addrset.Set[K], few int) addrset.Set[K] {
 	rs := s.Ranges()
 	if len(rs) <= few {
 		return s
@@ -246,6 +271,18 @@ func (v value) put(pkt *policy.Packet) {
 	case dimTime:
 		pkt.Time = int64(v.n)
 	}
+}
+
+// crossed gives a packet the value in another dimension.
+func (v value) crossed(pkt *policy.Packet, other dim) {
+	switch {
+	case v.dim == dimSport:
+		v.n = uint64(policy.Key(pkt.Proto, uint16(v.n)))
+	case v.dim == dimKey && other == dimSport:
+		v.n &= 0xffff
+	}
+	v.dim = other
+	v.put(pkt)
 }
 
 // setKey gives a packet the protocol, and port or type, of a key.

@@ -31,10 +31,12 @@ func (r Report) String() string {
 	return fmt.Sprintf("the compiled rules were held against the policy on %d packets, at every corner of every rule", r.Packets)
 }
 
-// The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn.
+// The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn. mostPlaces is about
+// how many are for places in the compiled form.
 const (
 	everyCorner = 700_000
-	sampled     = 150_000
+	sampled     = 40_000
+	mostPlaces  = 50_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
@@ -42,8 +44,8 @@ const (
 // every dimension, the other dimensions taken from corners too: the rule's own, and its neighbours' within it. Where a rule
 // before decides a witness, another is looked for that escapes it.
 //
-// The witnesses are made from the policy alone, with nothing that Compile uses, and are the same each time. The error is a
-// *Disagreement, or a rule set that no kernel would take.
+// These witnesses are made from the policy alone, with nothing that Compile uses. Others lie at the places of the compiled form: see
+// leaf.go. All are the same each time. The error is a *Disagreement, or a rule set that no kernel would take.
 func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) {
 	return verify(p, rs, everyCorner, sampled)
 }
@@ -64,28 +66,31 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	machine := linear.Indexed()
 	first := newProof(p, rs, linear, machine, nil)
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
-	var given []map[string]addrset.Addrs
+	var given, extreme []map[string]addrset.Addrs
 	if first.dynamic() {
-		given = fillings(p)
+		given, extreme = fillings(p), extremes(p)
 	}
-	places := leaves(rs)
-	r := Report{Corners: first.corners(false) + len(given)*first.corners(true) + len(places)}
+	places := newPlaces(p, rs)
+	atPlaces := places.corners()
+	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + min(atPlaces, mostPlaces)}
 	share := 1.0
 	if r.Corners > every {
 		r.Sampled = true
 		share = float64(most) / float64(r.Corners)
 	}
 	// One after the other: with large sets each takes memory.
-	todo := slices.Concat(first.jobs(share), first.leafJobs(places, share))
+	todo := slices.Concat(first.jobs(share), first.placeJobs(places, share*min(1, mostPlaces/float64(max(1, atPlaces)))))
 	r.Packets, err = work(todo, 0)
 	done := len(todo)
-	for _, given := range given {
+	for i, contents := range slices.Concat(given, extreme) {
 		if err != nil {
 			break
 		}
-		filled := p.With(given)
-		contents := Contents(filled)
-		todo = newProof(filled, rs, linear.With(contents), machine.With(contents), first).jobs(share)
+		filled := p.With(contents)
+		contents = Contents(filled)
+		pr := newProof(filled, rs, linear.With(contents), machine.With(contents), first)
+		pr.all = i >= len(given)
+		todo = pr.jobs(share)
 		var packets int
 		packets, err = work(todo, done)
 		r.Packets += packets

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"math"
 	"math/rand/v2"
 
 	"ringwall/rules/addrset"
@@ -19,6 +20,9 @@ func (w *witness) seed(n uint64) { w.rng = &picker{Rand: rand.New(rand.NewPCG(n,
 
 // jobs is the work of a proof in parts. Of a share below one, not every corner has its witness.
 func (pr *proof) jobs(share float64) []job {
+	for dir, list := range pr.lists {
+		pr.meetings[dir] = pr.meet(list)
+	}
 	var out []job
 	add := func(do func(*witness) error) {
 		out = append(out, func(w *witness) error {
@@ -28,16 +32,6 @@ func (pr *proof) jobs(share float64) []job {
 			w.packets += w.count
 			return err
 		})
-	}
-	if !pr.filled {
-		for _, dir := range policy.Dirs {
-			for _, six := range []bool{false, true} {
-				add(func(w *witness) error { return w.base(dir, six) })
-			}
-		}
-	}
-	for i := range pr.before {
-		add(func(w *witness) error { return w.named(i, share) })
 	}
 	const part = 16 // rules
 	for dir := range pr.lists {
@@ -49,17 +43,30 @@ func (pr *proof) jobs(share float64) []job {
 							return err
 						}
 					}
+					if err := w.pairs(policy.Dir(dir), i, share); err != nil {
+						return err
+					}
 				}
 				return nil
 			})
 		}
 	}
+	for i := range pr.before {
+		add(func(w *witness) error { return w.named(i, share) })
+	}
+	if !pr.filled {
+		for _, dir := range policy.Dirs {
+			for _, six := range []bool{false, true} {
+				add(func(w *witness) error { return w.base(dir, six) })
+			}
+		}
+	}
 	return out
 }
 
-// draw makes a packet of a family that is in all of some shapes; false where none was found. Half of its values lie in another
-// shape too, where they can.
-func (w *witness) draw(six bool, beside *shape, within ...*shape) (policy.Packet, bool) {
+// draw makes a packet of a family that is in all of some shapes, but for the dimension that is pinned where it must; false where
+// none was found. Half of its values lie in another shape too, where they can.
+func (w *witness) draw(six bool, beside *shape, pinned dim, within ...*shape) (policy.Packet, bool) {
 	pkt := policy.Packet{Dir: within[0].dir, HopLimit: 64, Sport: uint16(w.rng.Uint32()), Socket: true}
 	for d := range dims {
 		if beside != nil && w.rng.IntN(2) == 0 {
@@ -69,10 +76,12 @@ func (w *witness) draw(six bool, beside *shape, within ...*shape) (policy.Packet
 			}
 		}
 		v, ok := w.rng.pick(d, six, within, nil)
-		if !ok {
+		if !ok && d != pinned {
 			return pkt, false
 		}
-		v.put(&pkt)
+		if ok {
+			v.put(&pkt)
+		}
 	}
 	return pkt, true
 }
@@ -142,31 +151,36 @@ func (w *witness) rule(dir policy.Dir, i int, share float64) error {
 	list := w.lists[dir]
 	s := list[i]
 	for _, six := range []bool{false, true} {
-		if !s.hasFamily(six) {
-			if err := w.stranger(s, six, share); err != nil {
-				return err
-			}
-			continue
-		}
 		beside := func() *shape { return list[max(0, min(len(list)-1, i-3+w.rng.IntN(7)))] }
 		err := w.shape(s, six, beside, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return w.try(pkt, pinned, i, cell) })
 		if err != nil {
 			return err
 		}
-		// Where two rules meet, their order shows.
-		near, many := 3, 1
-		if len(list) < 100 {
-			near, many = len(list), max(2, min(8, 64/len(list)))
-		}
-		for j := i + 1; j < min(i+1+near, len(list)); j++ {
-			if !s.meets(list[j], six) || w.skips(share) {
-				continue
+		if !s.hasFamily(six) {
+			const strangers = 3
+			for range strangers {
+				if err := w.stranger(s, i, six, share); err != nil {
+					return err
+				}
 			}
-			for range many {
-				if pkt, ok := w.draw(six, nil, s, list[j]); ok {
-					if err := w.try(pkt, dims, i, s, list[j]); err != nil {
-						return err
-					}
+		}
+	}
+	return nil
+}
+
+// pairs has witnesses judged of what a rule has in common with later ones, where their order shows.
+func (w *witness) pairs(dir policy.Dir, i int, share float64) error {
+	list := w.lists[dir]
+	share *= w.meetings[dir].share
+	many := max(1, min(8, 64/len(list)))
+	for _, m := range w.meetings[dir].of[i] {
+		if w.skips(share) {
+			continue
+		}
+		for range many {
+			if pkt, ok := w.draw(m.six, nil, dims, list[i], list[m.rule]); ok {
+				if err := w.try(pkt, dims, i, list[i], list[m.rule]); err != nil {
+					return err
 				}
 			}
 		}
@@ -178,28 +192,67 @@ func (w *witness) rule(dir policy.Dir, i int, share float64) error {
 func (w *witness) skips(share float64) bool { return share < 1 && w.rng.Float64() >= share }
 
 // shape makes the packets of a family at the corners of a shape, each list of its values tried with each other's, and those that
-// differ in what rules don't match. give gets each with the dimension of the corner, and the cell that it lies in but for that.
+// differ in what rules don't match; of what depends on dynamic sets also what these could hold. give gets each with the dimension of the corner, and the cell that it lies in but for that.
 func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64, give func(pkt policy.Packet, pinned dim, cell *shape) error) error {
 	var failed error
+	part := share // of the witnesses of what is looked at
 	one := func(cell *shape, pinned dim, change func(*policy.Packet)) {
-		if failed != nil || w.skips(share) {
+		if failed != nil || w.skips(part) {
 			return
 		}
-		if pkt, ok := w.draw(six, beside(), cell); ok {
+		if pkt, ok := w.draw(six, beside(), pinned, cell); ok {
 			change(&pkt)
 			failed = give(pkt, pinned, cell)
 		}
 	}
 	corners := func(cell *shape) {
+		var of [dims][]value
 		for d := range dims {
-			cell.corners(d, six, w.rng.Rand, share, func(v value) { one(cell, d, v.put) })
+			cell.corners(d, six, w.rng.Rand, part, func(v value) {
+				of[d] = append(of[d], v)
+				one(cell, d, v.put)
+			})
+		}
+		// What is said of one dimension, met in the one that it is most easily mixed up with, and not where it is said.
+		const each = 2
+		for _, pair := range [][2]dim{{dimSrc, dimDst}, {dimKey, dimSport}, {dimIIf, dimOIf}, {dimUser, dimGroup}} {
+			for way, d := range pair {
+				other := pair[1-way]
+				for range min(each, len(of[d])) {
+					v := of[d][w.rng.IntN(len(of[d]))]
+					one(cell, other, func(pkt *policy.Packet) {
+						if u, ok := w.rng.pick(d, six, nil, s); ok {
+							u.put(pkt)
+						}
+						v.crossed(pkt, other)
+					})
+				}
+			}
 		}
 	}
-	cells, all := s.cells(six, w.cells, w.rng.Rand)
-	for _, cell := range cells {
+	if s.dynamic {
+		if most := s.atMost(); most.hasFamily(six) {
+			corners(most)
+		}
+	}
+	if !s.hasFamily(six) {
+		return failed
+	}
+	total, most := s.cellsOf(six, w.cells), w.cells
+	if share < 1 && total > 1 {
+		// Some corners of some cells, rather than a look at every cell for the few corners that are its share.
+		most = max(1, int(math.Sqrt(share)*float64(total)))
+		part = min(1, share*float64(total)/float64(most))
+	}
+	for _, cell := range s.cells(six, most, w.rng.Rand) {
 		corners(cell)
 	}
-	if !all || s.dynamic {
+	part = share
+	// A service of the other family alone is none of this one.
+	for _, r := range s.what(!six).Minus(s.what(six)).Ranges() {
+		one(s, dimKey, value{dim: dimKey, n: uint64(r.Lo)}.put)
+	}
+	if total > w.cells {
 		corners(s)
 	}
 	for _, state := range states {
@@ -216,12 +269,12 @@ func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64,
 	return failed
 }
 
-// stranger has packets judged that would be in a shape were they not of the other family.
-func (w *witness) stranger(s *shape, six bool, share float64) error {
+// stranger has a packet judged that would be in the shape of a rule were it not of the other family.
+func (w *witness) stranger(s *shape, rule int, six bool, share float64) error {
 	if !s.hasFamily(!six) || w.skips(share) {
 		return nil
 	}
-	pkt, ok := w.draw(!six, nil, s)
+	pkt, ok := w.draw(!six, nil, dims, s)
 	if !ok {
 		return nil
 	}
@@ -231,7 +284,7 @@ func (w *witness) stranger(s *shape, six bool, share float64) error {
 		v.put(&pkt)
 	}
 	setKey(&pkt, key)
-	return w.try(pkt, dims, 0, s)
+	return w.try(pkt, dims, rule, s)
 }
 
 // named has the witnesses judged of what `block` or `failsafe` names: as packets that arrive, as the answers to these that
@@ -240,6 +293,9 @@ func (w *witness) named(i int, share float64) error {
 	s := w.before[i]
 	w.thorough = true
 	ways := func(pkt policy.Packet, pinned dim, within ...*shape) error {
+		if w.rng.IntN(2) == 0 {
+			pkt.HopLimit = 255 // as neighbours' packets have it
+		}
 		if err := w.try(pkt, pinned, 0, within...); err != nil {
 			return err
 		}
@@ -249,7 +305,7 @@ func (w *witness) named(i int, share float64) error {
 		back := reply
 		back.Dir = policy.Forward
 		unasked := reply
-		unasked.State = policy.New
+		unasked.State = states[w.rng.IntN(len(states))]
 		for _, p := range []*policy.Packet{&reply, &unasked, &through, &back} {
 			if possible(p) {
 				if _, err := w.hold(p); err != nil {
@@ -260,17 +316,17 @@ func (w *witness) named(i int, share float64) error {
 		return nil
 	}
 	for _, six := range []bool{false, true} {
-		if !s.hasFamily(six) {
-			continue
-		}
-		err := w.shape(s, six, func() *shape { return nil }, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
-		if err != nil {
-			return err
+		beside := func() *shape { return w.around[w.rng.IntN(len(w.around))] }
+		for range w.passes(s) {
+			err := w.shape(s, six, beside, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
+			if err != nil {
+				return err
+			}
 		}
 		for _, o := range w.before[i+1:] {
 			const each = 8
 			for range each {
-				if pkt, ok := w.draw(six, nil, s, o); ok {
+				if pkt, ok := w.draw(six, nil, dims, s, o); ok {
 					if err := ways(pkt, dims, s, o); err != nil {
 						return err
 					}
@@ -279,6 +335,15 @@ func (w *witness) named(i int, share float64) error {
 		}
 	}
 	return nil
+}
+
+// passes is how often the corners of what `block` or `failsafe` names are tried, beside each other: more where there are few.
+func (pr *proof) passes(s *shape) int {
+	const few = 2000
+	if len(pr.before) > 1 && s.count(pr.cells) < few {
+		return 4
+	}
+	return 1
 }
 
 // mirrored is what this host answers to a packet.

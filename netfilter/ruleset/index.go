@@ -19,10 +19,10 @@ const longChain = 24
 // Indexed is the machine with indexes of its long chains. It does what m does.
 func (m *Machine) Indexed() *Machine {
 	n := *m
-	n.indexes = make(map[*Chain]*index)
-	for _, c := range m.chains {
-		if len(c.Rules) >= longChain {
-			n.indexes[c] = m.newIndex(c)
+	n.indexes = make([]*index, len(m.programs))
+	for _, p := range m.programs {
+		if len(p.rules) >= longChain {
+			n.indexes[p.index] = m.newIndex(p.chain)
 		}
 	}
 	return &n
@@ -42,8 +42,11 @@ func (m *Machine) newIndex(c *Chain) *index {
 // find appends the rules that the packet could match.
 func (i *index) find(dst []int32, w *walk) []int32 {
 	return i.Find(dst, func(axis int) (sieve.Key, bool) {
-		v, ok := w.load(Field(axis))
-		return keyOf(v.bytes()), ok
+		v := w.value(Field(axis))
+		if v == nil {
+			return sieve.Key{}, false
+		}
+		return keyOf(v.bytes()), true
 	})
 }
 

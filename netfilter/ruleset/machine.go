@@ -15,13 +15,13 @@ import (
 // Machine runs a rule set in Go as the kernel would. Limits, of rates and of connections, are taken as not exceeded. It may be
 // shared between goroutines.
 type Machine struct {
-	hooks    [Postrouting + 1][]*Chain // base chains by priority
-	chains   map[string]*Chain
+	hooks    [Postrouting + 1][]*program // base chains by priority
+	programs map[string]*program
 	sets     map[string]*Set
-	maps     map[string]lookup
+	maps     map[string]*lookup
 	limits   map[string]Rate
 	contents map[string]addrset.Addrs
-	indexes  map[*Chain]*index // of long chains; nil where every rule is tried
+	indexes  []*index // of long chains; nil where every rule is tried
 	exceeded bool
 }
 
@@ -32,23 +32,20 @@ func NewMachine(r *Ruleset, contents map[string]addrset.Addrs) (*Machine, error)
 		return nil, err
 	}
 	m := &Machine{
-		chains: make(map[string]*Chain), sets: make(map[string]*Set), maps: make(map[string]lookup), limits: make(map[string]Rate),
+		programs: make(map[string]*program), sets: make(map[string]*Set), maps: make(map[string]*lookup), limits: make(map[string]Rate),
 		contents: contents,
 	}
+	m.compile(r)
 	for _, c := range r.Chains {
-		m.chains[c.Name] = c
 		if c.Hook != nil {
-			m.hooks[c.Hook.Point] = append(m.hooks[c.Hook.Point], c)
+			m.hooks[c.Hook.Point] = append(m.hooks[c.Hook.Point], m.programs[c.Name])
 		}
 	}
 	for _, hook := range m.hooks {
-		slices.SortStableFunc(hook, func(a, b *Chain) int { return cmp.Compare(a.Hook.Priority, b.Hook.Priority) })
+		slices.SortStableFunc(hook, func(a, b *program) int { return cmp.Compare(a.chain.Hook.Priority, b.chain.Hook.Priority) })
 	}
 	for _, s := range r.Sets {
 		m.sets[s.Name] = s
-	}
-	for _, v := range r.Maps {
-		m.maps[v.Name] = newLookup(v)
 	}
 	for _, l := range r.Limits {
 		m.limits[l.Name] = l.Rate
@@ -85,6 +82,13 @@ type Outcome struct {
 	Label Bits
 }
 
+// Clone is the outcome with room of its own.
+func (o *Outcome) Clone() Outcome {
+	c := *o
+	c.Path, c.Counters, c.Logged = slices.Clone(o.Path), slices.Clone(o.Counters), slices.Clone(o.Logged)
+	return c
+}
+
 // Bits is a connection's label.
 type Bits [2]uint64
 
@@ -107,31 +111,47 @@ type Stage struct {
 // Eval sends a packet the way its direction takes it: `in` through prerouting and input, `out` through output, `forward`
 // through prerouting and forward. It is the first packet of its connection that the rule set sees, and nobody rewrites it.
 func (m *Machine) Eval(pkt *policy.Packet) Outcome {
-	switch pkt.Dir {
-	case policy.In:
-		return m.Walk(Bits{}, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeLocal}, Stage{Hook: Input, Pkt: pkt, DaddrType: TypeLocal})
-	case policy.Out:
-		return m.Walk(Bits{}, Stage{Hook: Output, Pkt: pkt, DaddrType: TypeUnicast})
-	}
-	return m.Walk(Bits{}, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeUnicast}, Stage{Hook: ForwardHook, Pkt: pkt, DaddrType: TypeUnicast})
+	var w Walker
+	return *w.Eval(m, pkt)
 }
 
 // Walk sends a packet through hooks, one after the other, until one of them drops or rejects it. Label is the connection's
 // before.
 func (m *Machine) Walk(label Bits, stages ...Stage) Outcome {
-	w := walk{Machine: m}
-	w.out.Label = label
-	w.out.Path, w.out.Counters = make([]string, 0, 8), make([]string, 0, 2)
+	var w Walker
+	return *w.Walk(m, label, stages...)
+}
+
+// Walker sends one packet after the other, and keeps the room that this takes. It is not to be shared between goroutines.
+type Walker struct{ walk walk }
+
+// Walk is Machine.Walk. What it returns is to be used before the next packet.
+func (k *Walker) Walk(m *Machine, label Bits, stages ...Stage) *Outcome {
+	w := &k.walk
+	w.Machine = m
+	w.out = Outcome{Label: label, Path: w.out.Path[:0], Counters: w.out.Counters[:0], Logged: w.out.Logged[:0]}
 	for _, s := range stages {
 		for _, base := range m.hooks[s.Hook] {
-			w.Stage, w.priority = s, base.Hook.Priority
+			w.Stage, w.priority = s, base.chain.Hook.Priority
+			w.at++
 			if v := w.base(base); v != policy.Allow {
 				w.out.Verdict = v
-				return w.out
+				return &w.out
 			}
 		}
 	}
-	return w.out
+	return &w.out
+}
+
+// Eval is Machine.Eval. What it returns is to be used before the next packet.
+func (k *Walker) Eval(m *Machine, pkt *policy.Packet) *Outcome {
+	switch pkt.Dir {
+	case policy.In:
+		return k.Walk(m, Bits{}, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeLocal}, Stage{Hook: Input, Pkt: pkt, DaddrType: TypeLocal})
+	case policy.Out:
+		return k.Walk(m, Bits{}, Stage{Hook: Output, Pkt: pkt, DaddrType: TypeUnicast})
+	}
+	return k.Walk(m, Bits{}, Stage{Hook: Prerouting, Pkt: pkt, DaddrType: TypeUnicast}, Stage{Hook: ForwardHook, Pkt: pkt, DaddrType: TypeUnicast})
 }
 
 // walk is one packet on its way.
@@ -141,6 +161,9 @@ type walk struct {
 	priority int32
 	out      Outcome
 	found    []int32 // by the indexes of the chains that it is in
+	stack    []frame
+	at       uint64 // the number of the base chain that it is in
+	loaded   [FibSaddrOIf + 1]loaded
 }
 
 // ending is how a rule ends.
@@ -158,54 +181,54 @@ const (
 
 // frame is how far a packet is in a chain.
 type frame struct {
-	chain *Chain
-	next  int
+	*program
+	next int
 	// tries is the rules to try, where the chain has an index; next is a place in it then.
 	tries   []int32
 	indexed bool
 }
 
 // enter is the beginning of a chain.
-func (w *walk) enter(c *Chain) frame {
-	f := frame{chain: c}
-	if i := w.indexes[c]; i != nil {
+func (w *walk) enter(p *program) frame {
+	f := frame{program: p}
+	if w.indexes != nil && w.indexes[p.index] != nil {
 		from := len(w.found)
-		w.found = i.find(w.found, w)
+		w.found = w.indexes[p.index].find(w.found, w)
 		f.tries, f.indexed = w.found[from:], true
 	}
 	return f
 }
 
 // rule is the next rule, nil at the chain's end.
-func (f *frame) rule() *Rule {
+func (f *frame) rule() []step {
 	i := f.next
 	f.next++
 	switch {
 	case f.indexed && i < len(f.tries):
-		return f.chain.Rules[f.tries[i]]
-	case !f.indexed && i < len(f.chain.Rules):
-		return f.chain.Rules[i]
+		return f.rules[f.tries[i]]
+	case !f.indexed && i < len(f.rules):
+		return f.rules[i]
 	}
 	return nil
 }
 
 // base runs a base chain. Accept ends this chain alone, drop and reject end everything.
-func (w *walk) base(c *Chain) policy.Verdict {
-	w.out.Path = append(w.out.Path, c.Name)
-	w.found = w.found[:0]
-	var stack []frame
-	at := w.enter(c)
+func (w *walk) base(p *program) policy.Verdict {
+	w.out.Path = append(w.out.Path, p.chain.Name)
+	w.found, w.stack = w.found[:0], w.stack[:0]
+	at := w.enter(p)
 	for {
 		r := at.rule()
 		if r == nil {
-			if len(stack) == 0 {
+			n := len(w.stack)
+			if n == 0 {
 				break
 			}
-			at, stack = stack[len(stack)-1], stack[:len(stack)-1]
+			at, w.stack = w.stack[n-1], w.stack[:n-1]
 			continue
 		}
-		how, to := w.rule(r)
-		switch how {
+		way := w.rule(r)
+		switch way.how {
 		case accepts:
 			return policy.Allow
 		case drops:
@@ -213,43 +236,25 @@ func (w *walk) base(c *Chain) policy.Verdict {
 		case rejects:
 			return policy.Reject
 		case returns:
-			at = frame{chain: at.chain, next: len(at.chain.Rules)}
+			at = frame{program: at.program, next: len(at.rules)}
 		case jumps:
-			stack = append(stack, at)
+			w.stack = append(w.stack, at)
 			fallthrough
 		case leaves:
-			at = w.enter(w.chains[to])
-			w.out.Path = append(w.out.Path, to)
+			at = w.enter(way.to)
+			w.out.Path = append(w.out.Path, way.to.chain.Name)
 		}
 	}
-	if c.Hook.Drop {
+	if p.chain.Hook.Drop {
 		return policy.Deny
 	}
 	return policy.Allow
 }
 
-// rule runs the expressions of a rule until one does not go on.
-func (w *walk) rule(r *Rule) (how ending, to string) {
-	for _, e := range r.Exprs {
-		how, to, ok := w.expr(e)
-		if how != goesOn {
-			return how, to
-		}
-		if !ok {
-			break
-		}
-	}
-	return goesOn, ""
-}
-
-// expr runs an expression: ok tells whether the rule goes on after it. Every type of this package has a case here.
+// expr runs an expression: ok tells whether the rule goes on after it. Every type of this package has a case here, or is a step of
+// its own.
 func (w *walk) expr(e Expr) (how ending, to string, ok bool) {
 	switch e := e.(type) {
-	case Cmp:
-		return goesOn, "", w.cmp(e)
-	case In:
-		v, ok := w.load(e.Field)
-		return goesOn, "", ok && find(e.Elems, v.bytes()) != e.Not
 	case Lookup:
 		v, ok := w.load(e.Field)
 		return goesOn, "", ok && w.holds(w.sets[e.Set], v.masked(e.Mask)) != e.Not
@@ -264,8 +269,6 @@ func (w *walk) expr(e Expr) (how ending, to string, ok bool) {
 			}
 		}
 		return goesOn, "", false
-	case VMapRef:
-		return w.vmapRef(e)
 	case Count:
 		w.out.Counters = append(w.out.Counters, e.Counter)
 		return goesOn, "", true
@@ -291,8 +294,6 @@ func (w *walk) expr(e Expr) (how ending, to string, ok bool) {
 	case Reject:
 		w.out.Answer = e.With
 		return rejects, "", false
-	case Verdict:
-		return ended(e)
 	}
 	return drops, "", false
 }
@@ -309,30 +310,6 @@ func ended(v Verdict) (how ending, to string, ok bool) {
 		return leaves, v.Chain, false
 	}
 	return drops, "", false
-}
-
-func (w *walk) cmp(c Cmp) bool {
-	v, ok := w.load(c.Field)
-	if !ok {
-		return false
-	}
-	if c.Wildcard {
-		return bytes.HasPrefix(v.bytes(), c.Value) == (c.Op == Eq)
-	}
-	sign := bytes.Compare(v.masked(c.Mask), c.Value)
-	switch c.Op {
-	case Eq:
-		return sign == 0
-	case Ne:
-		return sign != 0
-	case Lt:
-		return sign < 0
-	case Le:
-		return sign <= 0
-	case Gt:
-		return sign > 0
-	}
-	return sign >= 0
 }
 
 // holds tells whether a named set holds an address. Sets that packets fill hold whoever is asked for: the packet has just

@@ -181,8 +181,8 @@ func TestComparisons(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := walk{Machine: m, Stage: Stage{Hook: Input, Pkt: &pkt}}
-		if _, _, got := w.expr(tt.expr); got != tt.want {
+		w := walk{Machine: m, Stage: Stage{Hook: Input, Pkt: &pkt}, at: 1}
+		if got := w.rule([]step{m.step(tt.expr), m.step(Verdict{Kind: Accept})}).how == accepts; got != tt.want {
 			t.Errorf("%+v: got %v, want %v", tt.expr, got, tt.want)
 		}
 	}

@@ -86,50 +86,36 @@ func (r VMapRef) fields() []Field {
 
 // lookup is a map as a Machine runs it.
 type lookup struct {
-	verdicts map[string]Verdict // by key; nil of a map of ranges
-	ranges   []MapElem
+	ways   map[string]way // by key; nil of a map of ranges
+	ranges []MapElem
+	ends   []way // of the ranges
 }
 
-func newLookup(m *Map) lookup {
-	if m.Interval {
-		return lookup{ranges: m.Elems}
+func (m *Machine) newLookup(v *Map) *lookup {
+	if v.Interval {
+		l := &lookup{ranges: v.Elems}
+		for _, e := range v.Elems {
+			l.ends = append(l.ends, m.way(e.Verdict))
+		}
+		return l
 	}
-	l := lookup{verdicts: make(map[string]Verdict, len(m.Elems))}
-	for _, e := range m.Elems {
-		l.verdicts[string(e.Lo)] = e.Verdict
+	l := &lookup{ways: make(map[string]way, len(v.Elems))}
+	for _, e := range v.Elems {
+		l.ways[string(e.Lo)] = m.way(e.Verdict)
 	}
 	return l
 }
 
-// find finds the verdict of a key. It allocates nothing.
-func (l lookup) find(key []byte) (Verdict, bool) {
-	if l.verdicts != nil {
-		v, ok := l.verdicts[string(key)]
-		return v, ok
+// find finds the way of a key, the zero way where there is none. It allocates nothing.
+func (l *lookup) find(key []byte) way {
+	if l.ways != nil {
+		return l.ways[string(key)]
 	}
 	i := sort.Search(len(l.ranges), func(i int) bool { return bytes.Compare(l.ranges[i].Hi, key) >= 0 })
 	if i == len(l.ranges) || !l.ranges[i].holds(key) {
-		return Verdict{}, false
+		return way{}
 	}
-	return l.ranges[i].Verdict, true
-}
-
-// vmapRef runs a lookup. Where the packet lacks a field the rule ends, as it does where the map lacks the key.
-func (w *walk) vmapRef(r VMapRef) (how ending, to string, ok bool) {
-	var buf [maxKeyBytes]byte
-	key := buf[:0]
-	for _, k := range r.Keys {
-		v, ok := w.load(k.Field)
-		if !ok {
-			return goesOn, "", false
-		}
-		v.masked(k.Mask)
-		key = append(key, v.data[:k.Field.Size()]...)
-	}
-	if v, found := w.maps[r.Map].find(key); found {
-		return ended(v)
-	}
-	return goesOn, "", false
+	return l.ends[i]
 }
 
 // checkMap checks a map but for its verdicts, which need the chains.

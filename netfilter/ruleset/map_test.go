@@ -147,10 +147,10 @@ func TestMapLookupAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		pkt := policy.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.1"), Proto: policy.ProtoTCP, Dport: 22}
-		w := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}}
-		var how ending
-		if n := testing.AllocsPerRun(100, func() { how, _, _ = w.vmapRef(ref) }); n != 0 || how == goesOn {
-			t.Errorf("map %s: %v allocations, ending %d", m.Name, n, how)
+		w, look := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}, at: 1}, machine.step(ref)
+		var got way
+		if n := testing.AllocsPerRun(100, func() { got = w.lookUp(&look) }); n != 0 || got.how == goesOn {
+			t.Errorf("map %s: %v allocations, ending %d", m.Name, n, got.how)
 		}
 	}
 }
@@ -165,10 +165,10 @@ func BenchmarkMapLookup(b *testing.B) {
 			}
 			ref := VMapRef{Map: "large", Keys: []Key{{Field: Saddr4}, {Field: Dport}}}
 			pkt := policy.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.1"), Proto: policy.ProtoTCP, Dport: 22}
-			w := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}}
+			w, look := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}, at: 1}, machine.step(ref)
 			b.ReportAllocs()
 			for b.Loop() {
-				w.vmapRef(ref)
+				w.lookUp(&look)
 			}
 		})
 	}

@@ -1,0 +1,304 @@
+package compile
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+
+	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
+	"ringwall/rules/policy"
+)
+
+// region is packets of the compiled form, by what they have been asked: some fields lie in spans.
+type region struct {
+	dir   policy.Dir
+	proto uint8 // NFProto, 0 for both
+	spans [axes]extent
+	rest  []ruleset.Expr // what is asked besides
+}
+
+// extent is the values of a field from Lo to Hi, as numbers.
+type extent = addrset.Range[addrset.U128]
+
+// The fields that have spans.
+const (
+	axisSrc = iota
+	axisDst
+	axisProto
+	axisDport
+	axisSport
+	axes
+)
+
+// axisOf is the axis of a field, and the family that has it; false where a field has none.
+func axisOf(f ruleset.Field) (axis int, proto uint8, ok bool) {
+	switch f {
+	case ruleset.Saddr4:
+		return axisSrc, ruleset.IPv4, true
+	case ruleset.Saddr6:
+		return axisSrc, ruleset.IPv6, true
+	case ruleset.Daddr4:
+		return axisDst, ruleset.IPv4, true
+	case ruleset.Daddr6:
+		return axisDst, ruleset.IPv6, true
+	case ruleset.L4Proto:
+		return axisProto, 0, true
+	case ruleset.Dport:
+		return axisDport, 0, true
+	case ruleset.Sport:
+		return axisSport, 0, true
+	}
+	return 0, 0, false
+}
+
+// anywhere is all packets of a direction.
+func anywhere(dir policy.Dir) region {
+	all := func(n uint64) extent { return extent{Hi: addrset.U128{Lo: n}} }
+	addr := extent{Hi: addrset.U128{}.Last()}
+	return region{dir: dir, spans: [axes]extent{addr, addr, all(255), all(1<<16 - 1), all(1<<16 - 1)}}
+}
+
+// number is a value as a number.
+func number(v []byte) addrset.U128 {
+	var b [16]byte
+	copy(b[len(b)-len(v):], v)
+	return addrset.U128{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
+}
+
+// under is the values that are one value under a mask, whose gaps count as open.
+func under(v, mask []byte) extent {
+	s := extent{Lo: number(v), Hi: number(v)}
+	if mask != nil {
+		open := make([]byte, len(mask))
+		for i, m := range mask {
+			open[i] = ^m
+		}
+		n := number(open)
+		s.Hi = addrset.U128{Hi: s.Hi.Hi | n.Hi, Lo: s.Hi.Lo | n.Lo}
+	}
+	return s
+}
+
+// asked is the packets of r for which an expression goes on; false where there are none.
+func (r region) asked(e ruleset.Expr) (region, bool) {
+	switch e := e.(type) {
+	case ruleset.Cmp:
+		if e.Field == ruleset.NFProto && e.Op == ruleset.Eq {
+			return r, r.of(e.Value[0])
+		}
+		if axis, proto, ok := axisOf(e.Field); ok && e.Op == ruleset.Eq {
+			return r, r.of(proto) && r.narrow(axis, under(e.Value, e.Mask))
+		}
+	case ruleset.In:
+		axis, proto, ok := axisOf(e.Field)
+		if !ok || e.Not {
+			break
+		}
+		if !r.of(proto) {
+			return r, false
+		}
+		var hull extent
+		met := 0
+		for _, i := range e.Elems {
+			s := extent{Lo: number(i.Lo), Hi: number(i.Hi)}
+			if _, meets := meet(r.spans[axis], s); !meets {
+				continue
+			}
+			if met++; met == 1 {
+				hull = s
+			}
+			hull.Hi = s.Hi
+		}
+		if met == 0 || !r.narrow(axis, hull) {
+			return r, false
+		}
+		if met == 1 {
+			return r, true
+		}
+	}
+	r.rest = append(slices.Clip(r.rest), e)
+	return r, true
+}
+
+// all is the packets of r for which all expressions go on, as far as r can tell.
+func (r region) all(exprs []ruleset.Expr) (region, bool) {
+	ok := true
+	for _, e := range exprs {
+		if r, ok = r.asked(e); !ok {
+			return r, false
+		}
+	}
+	return r, true
+}
+
+// of leaves packets of a family, or of both where proto is 0; false where there are none.
+func (r *region) of(proto uint8) bool {
+	if r.proto == 0 {
+		r.proto = proto
+	}
+	return proto == 0 || r.proto == proto
+}
+
+// narrow leaves packets with a field in a span; false where there are none.
+func (r *region) narrow(axis int, s extent) (ok bool) {
+	r.spans[axis], ok = meet(r.spans[axis], s)
+	return ok
+}
+
+func meet(a, b extent) (extent, bool) {
+	if b.Lo.Compare(a.Lo) > 0 {
+		a.Lo = b.Lo
+	}
+	if b.Hi.Compare(a.Hi) < 0 {
+		a.Hi = b.Hi
+	}
+	return a, a.Lo.Compare(a.Hi) <= 0
+}
+
+// spot says where in their spans the values of a packet are.
+type spot uint8
+
+const (
+	atFirst spot = iota
+	atLast
+	atAny // the one, the other, or between
+)
+
+// and is the packets of r that are in o, too; false where there are none.
+func (r region) and(o *region) (region, bool) {
+	if !r.of(o.proto) {
+		return r, false
+	}
+	for i, s := range o.spans {
+		if !r.narrow(i, s) {
+			return r, false
+		}
+	}
+	if len(o.rest) > 0 {
+		r.rest = append(slices.Clip(r.rest), o.rest...)
+	}
+	return r, true
+}
+
+// has tells whether a packet is in r, as far as spans go.
+func (r *region) has(pkt *policy.Packet) bool {
+	if r.proto != 0 && pkt.Is6() != (r.proto == ruleset.IPv6) {
+		return false
+	}
+	for i, s := range r.spans {
+		var n addrset.U128
+		switch i {
+		case axisSrc:
+			n = numberOf(pkt.Src)
+		case axisDst:
+			n = numberOf(pkt.Dst)
+		case axisProto:
+			n.Lo = uint64(pkt.Proto)
+		case axisDport:
+			n.Lo = uint64(pkt.Dport)
+		case axisSport:
+			n.Lo = uint64(pkt.Sport)
+		}
+		if n.Compare(s.Lo) < 0 || n.Compare(s.Hi) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func numberOf(a netip.Addr) addrset.U128 {
+	if a.Is4() {
+		return addrset.U128{Lo: uint64(addrset.V4(a))}
+	}
+	return addrset.V6(a)
+}
+
+// drawIn makes a packet of a region; false where it finds none. The spot is where it is in what own asks, or all where that is nil.
+func (w *witness) drawIn(r *region, at spot, own *region) (policy.Packet, bool) {
+	pkt := policy.Packet{
+		Dir: r.dir, HopLimit: 64, Socket: true, HasMAC: r.dir != policy.Out, IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
+	}
+	six := r.proto == ruleset.IPv6 || r.proto == 0 && w.rng.IntN(2) == 0
+	full := anywhere(r.dir)
+	for i, s := range r.spans {
+		asked := s != full.spans[i]
+		n := s.Lo
+		if s.Lo != s.Hi {
+			if own == nil || own.spans[i] != full.spans[i] {
+				n = w.within(s, at)
+			} else {
+				n = w.within(s, atAny)
+			}
+		}
+		switch i {
+		case axisSrc, axisDst:
+			addr := &pkt.Src
+			if i == axisDst {
+				addr = &pkt.Dst
+			}
+			switch {
+			case six && asked:
+				*addr = n.Addr()
+			case six:
+				*addr = w.rng.plain6().Addr()
+			case asked:
+				*addr = addrset.U32(n.Lo).Addr()
+			default:
+				*addr = w.rng.plain4().Addr()
+			}
+		case axisProto:
+			pkt.Proto = uint8(n.Lo)
+			if !asked {
+				pkt.Proto = []uint8{policy.ProtoTCP, policy.ProtoUDP}[w.rng.IntN(2)]
+			}
+		case axisDport:
+			pkt.Dport = uint16(n.Lo)
+		case axisSport:
+			pkt.Sport = uint16(n.Lo)
+		}
+		if (i == axisDport || i == axisSport) && !asked && policy.HasPorts(pkt.Proto) {
+			port := uint16(w.rng.plainPort())
+			if i == axisDport {
+				pkt.Dport = port
+			} else {
+				pkt.Sport = port
+			}
+		}
+	}
+	if !policy.HasPorts(pkt.Proto) {
+		pkt.Dport, pkt.Sport = 0, 0
+	}
+	for _, e := range r.rest {
+		w.meet(&pkt, r, e)
+	}
+	return pkt, possible(&pkt)
+}
+
+// within is a value of a span.
+func (w *witness) within(s extent, at spot) addrset.U128 {
+	if at == atAny {
+		at = spot(w.rng.IntN(3))
+	}
+	switch at {
+	case atFirst:
+		return s.Lo
+	case atLast:
+		return s.Hi
+	}
+	// A random number of as many bits as the span has, if that is in it.
+	wide := addrset.U128{Hi: s.Lo.Hi ^ s.Hi.Hi, Lo: s.Lo.Lo ^ s.Hi.Lo}
+	n := s.Lo
+	if wide.Hi != 0 {
+		mask := ^uint64(0) >> bits.LeadingZeros64(wide.Hi)
+		n.Hi, n.Lo = n.Hi&^mask|w.rng.Uint64()&mask, w.rng.Uint64()
+	} else if wide.Lo != 0 {
+		mask := ^uint64(0) >> bits.LeadingZeros64(wide.Lo)
+		n.Lo = n.Lo&^mask | w.rng.Uint64()&mask
+	}
+	if n.Compare(s.Lo) < 0 || n.Compare(s.Hi) > 0 {
+		return s.Lo
+	}
+	return n
+}
