@@ -34,6 +34,14 @@ type compileFunc func(*policy.Policy) (*ruleset.Ruleset, error)
 
 func compiled(p *policy.Policy) (*ruleset.Ruleset, error) { return Compile(p, Options{LogGroup: 5}) }
 
+// lookedUp is compiled with lists that are looked up, whatever their length.
+func lookedUp(p *policy.Policy) (*ruleset.Ruleset, error) {
+	return Compile(p, Options{LogGroup: 5, Linear: -1})
+}
+
+// inTurn is compiled and lookedUp by turns.
+func inTurn(n uint64) compileFunc { return []compileFunc{compiled, lookedUp}[n%2] }
+
 // differs tells whether policy and compiled form differ about a packet, and how; other errors count as no difference.
 func (f failure) differs(compile compileFunc) error {
 	p, err := read(f.doc.String())
@@ -155,7 +163,7 @@ func TestTextsAreEval(t *testing.T) {
 	d := differential{decided: map[string]int{}}
 	const packets = 200
 	for seed := range uint64(rounds(t, 1000)) {
-		if err := d.round(rand.New(rand.NewPCG(seed, 99)), packets, compiled); err != nil {
+		if err := d.round(rand.New(rand.NewPCG(seed, 99)), packets, inTurn(seed)); err != nil {
 			t.Fatalf("policy %d: %v", seed, err)
 		}
 	}
@@ -175,7 +183,7 @@ func TestTextsAreEval(t *testing.T) {
 // FuzzDecideIsEval lets the fuzzer choose what is written: the bytes are the writer's coins.
 func FuzzDecideIsEval(f *testing.F) {
 	for seed := range uint64(8) {
-		coins := make([]byte, 512)
+		coins := make([]byte, 512+seed) // the length decides whether lists are looked up
 		rng := rand.New(rand.NewPCG(seed, 5))
 		for i := range coins {
 			coins[i] = byte(rng.Uint32())
@@ -184,7 +192,7 @@ func FuzzDecideIsEval(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, coins []byte) {
 		var d differential
-		if err := d.round(rand.New(newCoins(coins)), 400, compiled); err != nil {
+		if err := d.round(rand.New(newCoins(coins)), 400, inTurn(uint64(len(coins)))); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -217,8 +225,10 @@ func (c *coins) Uint64() uint64 {
 // hold: "banned=192.0.2.0/24 banned=…"; the packet is in the words of `ringwall explain`. Failures print calls of it.
 func agrees(t *testing.T, text, given, packet string) {
 	t.Helper()
-	if err := disagreement(t, text, given, packet, compiled); err != nil {
-		t.Error(err)
+	for n := range uint64(2) {
+		if err := disagreement(t, text, given, packet, inTurn(n)); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

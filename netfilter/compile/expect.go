@@ -53,7 +53,7 @@ func (j *judge) hold(pkt *policy.Packet) (policy.Decision, error) {
 			return d, err
 		}
 	}
-	if pkt.Dir == policy.In && (j.thorough || j.turn%3 == 0) {
+	if pkt.Dir == policy.In && (j.thorough || j.turn%j.rewrites == 0) {
 		return d, j.rewritten(pkt, d)
 	}
 	return d, nil

@@ -78,9 +78,10 @@ func newWire(t *testing.T) *wire {
 }
 
 // enforce makes the kernel enforce a policy, dynamic sets filled.
-func (w *wire) enforce(t *testing.T, p *policy.Policy) *ruleset.Ruleset {
+func (w *wire) enforce(t *testing.T, p *policy.Policy, opt Options) *ruleset.Ruleset {
 	t.Helper()
-	rs, err := Compile(p, Options{LogGroup: 7})
+	opt.LogGroup = 7
+	rs, err := Compile(p, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,17 +205,21 @@ func (w *wire) judged(t *testing.T) map[string]uint64 {
 // TestEvalIsTheKernel sends packets at the corners of random policies to a real kernel, and holds what counted them against Eval.
 func TestEvalIsTheKernel(t *testing.T) {
 	w := newWire(t)
-	sent := map[string]int{}
+	sent, probes := map[string]int{}, 0
 	for seed := range uint64(rounds(t, 150)) {
 		g := newGenerator(seed + 1000)
-		p := g.policy()
+		p, opt := g.policy(), Options{}
+		if seed%3 == 0 {
+			p, opt.Linear = g.long(), -1
+		}
 		// Not this test's: what no packet from outside shows, and where the kernel must not be within limits.
 		p.Base.Loopback, p.Base.ReversePath, p.Base.Established = true, false, true
 		for _, r := range p.Lists[policy.In] {
 			r.Action.Limit, r.Action.Connections = nil, nil
 			r.Match.Mark = policy.Choice[policy.Mark]{}
 		}
-		rs := w.enforce(t, p)
+		rs := w.enforce(t, p, opt)
+		probes += len(rs.Maps)
 		m, err := ruleset.NewMachine(rs, Contents(p))
 		if err != nil {
 			t.Fatal(err)
@@ -256,7 +261,10 @@ func TestEvalIsTheKernel(t *testing.T) {
 			sent[want]++
 		}
 	}
-	t.Log(sent)
+	t.Log(sent, probes)
+	if probes < 10 {
+		t.Errorf("%d lookups", probes)
+	}
 	for _, want := range []string{"a rule", "base.in.default", "base.in.block", "base.in.failsafe", "base.in.icmp-errors", "base.in.invalid"} {
 		if sent[want] < 3 {
 			t.Errorf("%s judged %d packets", want, sent[want])
@@ -283,7 +291,7 @@ func TestEveryWayHereIsJudged(t *testing.T) {
 					continue
 				}
 			}
-			w.enforce(t, load(t, "version: 1\n"))
+			w.enforce(t, load(t, "version: 1\n"), Options{})
 			w.send(t, &pkt)
 			var got map[string]uint64
 			for deadline := time.Now().Add(2 * time.Second); got[BaseCounter(policy.In, policy.ByDefault)] == 0; got = w.judged(t) {

@@ -12,14 +12,15 @@ import (
 
 // proof is a policy and its compiled form while dynamic sets hold something, ready to be asked about many packets.
 type proof struct {
-	p       *policy.Policy
-	linear  *ruleset.Machine // tries every rule
-	machine *ruleset.Machine // does the same quicker
-	over    *ruleset.Machine // takes limits as exceeded
-	slowly  int              // one in so many packets is asked about without the shortcuts
-	labels  bool             // the compiled form marks what `in` has admitted
-	filled  bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
-	all     bool             // and all the others
+	p        *policy.Policy
+	linear   *ruleset.Machine // tries every rule
+	machine  *ruleset.Machine // does the same quicker
+	over     *ruleset.Machine // takes limits as exceeded
+	slowly   int              // one in so many packets is asked about without the shortcuts
+	rewrites int              // one in so many is sent on by other tables, too
+	labels   bool             // the compiled form marks what `in` has admitted
+	filled   bool             // dynamic sets are filled for this proof alone, which concerns rules that ask for them
+	all      bool             // and all the others
 
 	block    []addrset.Addrs     // what `block` names, in parts
 	before   []*shape            // what `block` and `failsafe` name, as packets of `in`
@@ -58,7 +59,7 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 	} else {
 		pr.index = decide.New(p)
 	}
-	pr.slowly = max(4, rules/16)
+	pr.slowly, pr.rewrites = max(4, rules/8), max(3, rules/1000)
 	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)
 	pr.block = known.addrs(p.Block).whole
 	pr.early = make(map[string][]*shape)

@@ -26,7 +26,7 @@ func TestRoundTrip(t *testing.T) {
 	})
 	defer c.Close()
 	ctx := context.Background()
-	policies, listed := 0, 0
+	policies, listed, probes := 0, 0, 0
 	for seed := range uint64(rounds(t, 60)) {
 		w := newWriter(rand.New(rand.NewPCG(seed, 12)))
 		w.lots = w.chance(4)
@@ -36,10 +36,11 @@ func TestRoundTrip(t *testing.T) {
 			continue
 		}
 		policies++
-		rs, err := compiled(p)
+		rs, err := inTurn(seed)(p)
 		if err != nil {
 			t.Fatal(err)
 		}
+		probes += len(rs.Maps)
 		if err := c.DeleteTable(ctx); err != nil {
 			t.Fatal(err)
 		}
@@ -71,8 +72,8 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("nft lists what is in the kernel and what it loaded from the text differently (-text +kernel):\n%s", cmp.Diff(want, got))
 		}
 	}
-	if policies < 10 || listed < 5 {
-		t.Errorf("only %d policies, %d of them as text", policies, listed)
+	if policies < 10 || listed < 5 || probes < 5 {
+		t.Errorf("only %d policies, %d of them as text, %d lookups", policies, listed, probes)
 	}
-	t.Logf("%d policies, %d of them as text", policies, listed)
+	t.Logf("%d policies, %d of them as text, %d lookups", policies, listed, probes)
 }

@@ -554,7 +554,7 @@ func flow(pkt *policy.Packet) string {
 func (w *shootingRange) round(t *testing.T, rng *rand.Rand, packets int, compile compileFunc) ([]policy.Packet, tally, error) {
 	t.Helper()
 	wr := newWriter(rng)
-	wr.unlimited = true
+	wr.unlimited, wr.lots = true, wr.chance(4)
 	text := wr.policy()
 	p, err := read(text.String())
 	if err != nil {
@@ -620,18 +620,20 @@ func kernelAgrees(t *testing.T, text, given, packet string) {
 	t.Helper()
 	w := newShootingRange(t)
 	p, pkt := pasted(t, text, given, packet)
-	rs, err := compiled(p)
-	if err != nil {
-		t.Fatal(err)
-	}
 	if !w.settle(&pkt) {
 		t.Fatalf("%q can't be sent", packet)
 	}
-	if err := w.enforce(rs, p); err != nil {
-		t.Fatal(err)
-	}
-	if want, got := w.shoot(t, p, []policy.Packet{pkt}); !maps.Equal(want, got) {
-		t.Errorf("of the packet %q the kernel counted %v, the policy says %v", packet, got, want)
+	for n := range uint64(2) {
+		rs, err := inTurn(n)(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.enforce(rs, p); err != nil {
+			t.Fatal(err)
+		}
+		if want, got := w.shoot(t, p, []policy.Packet{pkt}); !maps.Equal(want, got) {
+			t.Errorf("of the packet %q the kernel counted %v, the policy says %v", packet, got, want)
+		}
 	}
 }
 
@@ -666,7 +668,7 @@ func TestKernelIsDecide(t *testing.T) {
 	sent, policies := map[string]int{}, 0
 	total := 0
 	for seed := uint64(0); total < soaked(t); seed++ {
-		pkts, came, err := w.round(t, rand.New(rand.NewPCG(seed, 4)), each, compiled)
+		pkts, came, err := w.round(t, rand.New(rand.NewPCG(seed, 4)), each, inTurn(seed))
 		if err != nil {
 			t.Fatalf("policy %d: %v", seed, err)
 		}

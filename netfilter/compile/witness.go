@@ -206,20 +206,26 @@ func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64,
 		}
 	}
 	corners := func(cell *shape) {
-		var of [dims][]value
+		// What is said of one dimension, met in the one that it is most easily mixed up with, and not where it is said.
+		const each = 2
+		var crossed [dims][each]value
+		var of [dims]int
 		for d := range dims {
 			cell.corners(d, six, w.rng.Rand, part, func(v value) {
-				of[d] = append(of[d], v)
+				at := of[d]
+				if of[d]++; at >= each {
+					at = w.rng.IntN(of[d])
+				}
+				if at < each {
+					crossed[d][at] = v
+				}
 				one(cell, d, v.put)
 			})
 		}
-		// What is said of one dimension, met in the one that it is most easily mixed up with, and not where it is said.
-		const each = 2
 		for _, pair := range [][2]dim{{dimSrc, dimDst}, {dimKey, dimSport}, {dimIIf, dimOIf}, {dimUser, dimGroup}} {
 			for way, d := range pair {
 				other := pair[1-way]
-				for range min(each, len(of[d])) {
-					v := of[d][w.rng.IntN(len(of[d]))]
+				for _, v := range crossed[d][:min(each, of[d])] {
 					one(cell, other, func(pkt *policy.Packet) {
 						if u, ok := w.rng.pick(d, six, nil, s); ok {
 							u.put(pkt)

@@ -50,13 +50,18 @@ func (m *Machine) compile(r *Ruleset) {
 		m.maps[v.Name] = m.newLookup(v)
 	}
 	for _, p := range m.programs {
+		n := 0
+		for _, rule := range p.chain.Rules {
+			n += len(rule.Exprs)
+		}
 		p.rules = make([][]step, len(p.chain.Rules))
+		all := make([]step, 0, n)
 		for i, rule := range p.chain.Rules {
-			steps := make([]step, len(rule.Exprs))
-			for k, e := range rule.Exprs {
-				steps[k] = m.step(e)
+			from := len(all)
+			for _, e := range rule.Exprs {
+				all = append(all, m.step(e))
 			}
-			p.rules[i] = steps
+			p.rules[i] = all[from:]
 		}
 	}
 }
