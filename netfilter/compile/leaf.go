@@ -13,33 +13,63 @@ import (
 
 // leaf is a place in the compiled form: what packets that come to it have been asked, and are asked there.
 type leaf struct {
-	dir  policy.Dir
+	dir policy.Dir
+	way *way
+	step
+}
+
+// way is how packets come to a chain: by a step in the chain before.
+type way struct {
+	chain string
+	from  *way
+	step
+}
+
+// step is what a rule asks and, where it looks in a map, the element that is found.
+type step struct {
 	asks []ruleset.Expr
+	ref  *ruleset.VMapRef
+	elem *ruleset.MapElem
+}
+
+// append appends what a step asks.
+func (s *step) append(asks []ruleset.Expr) []ruleset.Expr {
+	asks = append(asks, s.asks...)
+	if s.elem != nil {
+		asks = append(asks, s.ref.Asks(*s.elem)...)
+	}
+	return asks
+}
+
+// asked is all that packets of a chain were asked, in order.
+func (w *way) asked() []ruleset.Expr {
+	if w == nil {
+		return nil
+	}
+	return w.append(w.from.asked())
 }
 
 // leaves is every rule of the chains that lists begin with, and every key of their maps that leads to a rule's own chain.
 func leaves(rs *ruleset.Ruleset) (out []leaf) {
-	chains := make(map[string]*ruleset.Chain)
+	chains := make(map[string]*ruleset.Chain, len(rs.Chains))
 	for _, ch := range rs.Chains {
 		chains[ch.Name] = ch
 	}
-	maps := make(map[string]*ruleset.Map)
+	maps := make(map[string]*ruleset.Map, len(rs.Maps))
 	for _, m := range rs.Maps {
 		maps[m.Name] = m
 	}
-	type way struct {
-		chain string
-		asks  []ruleset.Expr
-	}
 	for dir, base := range [...]string{policy.In: chainPre, policy.Out: chainOutput, policy.Forward: chainForward} {
 		seen := map[string]bool{base: true}
-		todo := []way{{chain: base}}
-		visit := func(v ruleset.Verdict, asks []ruleset.Expr) {
-			if _, _, acts := ParseName(v.Chain); v.Chain == "" || acts || seen[v.Chain] {
+		todo := []*way{{chain: base}}
+		visit := func(v ruleset.Verdict, l leaf) {
+			if v.Chain == "" || seen[v.Chain] {
 				return
 			}
 			seen[v.Chain] = true
-			todo = append(todo, way{v.Chain, asks})
+			if _, _, acts := ParseName(v.Chain); !acts {
+				todo = append(todo, &way{v.Chain, l.way, l.step})
+			}
 		}
 		for len(todo) > 0 {
 			w := todo[0]
@@ -49,17 +79,19 @@ func leaves(rs *ruleset.Ruleset) (out []leaf) {
 				continue
 			}
 			for _, r := range ch.Rules {
-				asks := slices.Concat(w.asks, r.Exprs[:len(r.Exprs)-1])
+				l := leaf{policy.Dir(dir), w, step{asks: r.Exprs[:len(r.Exprs)-1]}}
 				switch end := r.Exprs[len(r.Exprs)-1].(type) {
 				case ruleset.Verdict:
-					visit(end, asks)
-					out = append(out, leaf{policy.Dir(dir), asks})
+					visit(end, l)
+					out = append(out, l)
 				case ruleset.VMapRef:
-					for _, e := range maps[end.Map].Elems {
-						known := slices.Concat(asks, end.Asks(e))
-						visit(e.Verdict, known)
+					elems := maps[end.Map].Elems
+					for i := range elems {
+						e := &elems[i]
+						l.ref, l.elem = &end, e
+						visit(e.Verdict, l)
 						if e.Verdict.Kind == ruleset.Goto {
-							out = append(out, leaf{policy.Dir(dir), known})
+							out = append(out, l)
 						}
 					}
 				}
@@ -96,12 +128,13 @@ func (w *witness) leaf(l leaf) error {
 	pkt := policy.Packet{Dir: l.dir, HopLimit: 64, Sport: uint16(w.rng.Uint32()), Socket: true, HasMAC: l.dir != policy.Out, IIf: "eth0", OIf: "eth0", Time: 1_700_000_000}
 	pkt.Proto = []uint8{policy.ProtoTCP, policy.ProtoUDP}[w.rng.IntN(2)]
 	pkt.Src, pkt.Dst = w.rng.plain4().Addr(), w.rng.plain4().Addr()
-	for _, e := range l.asks {
+	asks := l.append(l.way.asked())
+	for _, e := range asks {
 		if c, is := e.(ruleset.Cmp); is && c.Field == ruleset.NFProto && c.Value[0] == ruleset.IPv6 {
 			pkt.Src, pkt.Dst = w.rng.plain6().Addr(), w.rng.plain6().Addr()
 		}
 	}
-	for _, e := range l.asks {
+	for _, e := range asks {
 		w.meet(&pkt, e)
 	}
 	if !possible(&pkt) {

@@ -57,18 +57,25 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	if err := distinct(p); err != nil {
 		return Report{}, err
 	}
+	// What takes long is made side by side.
+	var first *proof
+	var places []leaf
+	var others sync.WaitGroup
+	others.Go(func() { first = newProof(p, rs, nil) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {
+		others.Wait()
 		return Report{}, err
 	}
+	others.Go(func() { places = leaves(rs) })
 	machine := linear.Indexed()
-	first := newProof(p, rs, linear, machine, nil)
+	others.Wait()
+	first.ask(linear, machine)
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
 	var given []map[string]addrset.Addrs
 	if first.dynamic() {
 		given = fillings(p)
 	}
-	places := leaves(rs)
 	r := Report{Corners: first.corners(false) + len(given)*first.corners(true) + len(places)}
 	share := 1.0
 	if r.Corners > every {
@@ -85,7 +92,9 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 		}
 		filled := p.With(given)
 		contents := Contents(filled)
-		todo = newProof(filled, rs, linear.With(contents), machine.With(contents), first).jobs(share)
+		next := newProof(filled, rs, first)
+		next.ask(linear.With(contents), machine.With(contents))
+		todo = next.jobs(share)
 		var packets int
 		packets, err = work(todo, done)
 		r.Packets += packets
