@@ -1,12 +1,12 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"net/http"
+	"strconv"
+	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
@@ -15,102 +15,120 @@ import (
 // scrapeTimeout bounds how long a scrape waits for the loop.
 const scrapeTimeout = 10 * time.Second
 
-// collector reads the daemon's numbers at the moment of a scrape; nothing is kept between scrapes.
-type collector struct {
-	d *daemon
-
-	build, enforced, rules, bans         *prometheus.Desc
-	reloads, lastReload, lastReloadOK    *prometheus.Desc
-	rulePackets, ruleBytes, setElements  *prometheus.Desc
-	heals, logLost, appliedAt, startedAt *prometheus.Desc
-}
-
-var _ prometheus.Collector = (*collector)(nil)
-
-// metrics makes the handler of scrapes, with a registry of its own.
+// metrics is the handler of scrapes. It reads the daemon's numbers at that moment; nothing is kept between scrapes.
 func (d *daemon) metrics() http.Handler {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("ringwall_"+name, help, labels, nil)
-	}
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(&collector{
-		d:            d,
-		build:        desc("build_info", "Version of the daemon; always 1.", "version"),
-		enforced:     desc("enforced", "1 where the kernel's table is what was committed last.", "source"),
-		rules:        desc("rules", "Rules of the enforced policy."),
-		bans:         desc("bans", "Entries of dynamic sets."),
-		reloads:      desc("reloads_total", "Reloads of the policy's files since the daemon started.", "result"),
-		lastReload:   desc("last_reload_timestamp_seconds", "When the files were last read."),
-		lastReloadOK: desc("last_reload_successful", "1 where what was read then is enforced."),
-		rulePackets:  desc("rule_packets_total", "Packets that a rule has decided.", "section", "rule"),
-		ruleBytes:    desc("rule_bytes_total", "Bytes of the packets that a rule has decided.", "section", "rule"),
-		setElements:  desc("set_elements", "Ranges of a static set, entries of a dynamic one.", "set"),
-		heals:        desc("heals_total", "Times the table was put back after a foreign change."),
-		logLost:      desc("log_lost_total", "Packets that rules logged and the daemon did not get."),
-		appliedAt:    desc("applied_timestamp_seconds", "When the kernel's table was last changed."),
-		startedAt:    desc("start_timestamp_seconds", "When the daemon started."),
-	})
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
-}
-
-// Describe names the metrics.
-func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		c.build, c.enforced, c.rules, c.bans, c.reloads, c.lastReload, c.lastReloadOK,
-		c.rulePackets, c.ruleBytes, c.setElements, c.heals, c.logLost, c.appliedAt, c.startedAt,
-	} {
-		ch <- d
-	}
-}
-
-// Collect reads them.
-func (c *collector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
-	defer cancel()
-	type numbers struct {
-		*control.Status
-		*enforce.Page
-	}
-	n, err := ask(ctx, c.d, func(ctx context.Context) (numbers, error) {
-		page, err := c.d.enf.Show(ctx)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, err := d.numbers(r.Context())
 		if err != nil {
-			page = &enforce.Page{} // the wall is open: there are no rules to count
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
 		}
-		return numbers{c.d.status(ctx), page}, nil
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		w.Write(text)
+	})
+}
+
+// numbers is the metrics in Prometheus' text format.
+func (d *daemon) numbers(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
+	defer cancel()
+	page := &enforce.Page{}
+	s, err := ask(ctx, d, func(ctx context.Context) (*control.Status, error) {
+		if p, err := d.enf.Show(ctx); err == nil { // else the wall is open: there are no rules to count
+			page = p
+		}
+		return d.status(ctx), nil
 	})
 	if err != nil {
-		ch <- prometheus.NewInvalidMetric(c.enforced, err)
-		return
+		return nil, err
 	}
-	emit := func(desc *prometheus.Desc, kind prometheus.ValueType, v float64, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(desc, kind, v, labels...)
+	var m exposition
+	m.gauge("build_info", "Version of the daemon; always 1.")
+	m.sample(1, "version", s.Build)
+	m.gauge("enforced", "1 where the kernel's table is what was committed last.")
+	m.sample(flag(s.Enforced), "source", string(s.Source))
+	m.gauge("rules", "Rules of the enforced policy.")
+	m.sample(float64(s.Rules))
+	m.gauge("bans", "Entries of dynamic sets.")
+	m.sample(float64(s.Bans))
+	m.counter("reloads_total", "Reloads of the policy's files since the daemon started.")
+	m.sample(float64(s.Reload.Good), "result", "good")
+	m.sample(float64(s.Reload.Bad), "result", "bad")
+	m.gauge("last_reload_timestamp_seconds", "When the files were last read.")
+	m.sample(seconds(s.Reload.At))
+	m.gauge("last_reload_successful", "1 where what was read then is enforced.")
+	m.sample(flag(s.Reload.OK))
+	m.counter("heals_total", "Times the table was put back after a foreign change.")
+	m.sample(float64(s.Heals))
+	m.counter("log_lost_total", "Packets that rules logged and the daemon did not get.")
+	m.sample(float64(s.LogLost))
+	m.gauge("applied_timestamp_seconds", "When the kernel's table was last changed.")
+	m.sample(seconds(s.Applied))
+	m.gauge("start_timestamp_seconds", "When the daemon started.")
+	m.sample(seconds(s.Started))
+	m.counter("rule_packets_total", "Packets that a rule has decided.")
+	m.rules(page, func(c *enforce.Counted) uint64 { return c.Packets })
+	m.counter("rule_bytes_total", "Bytes of the packets that a rule has decided.")
+	m.rules(page, func(c *enforce.Counted) uint64 { return c.Bytes })
+	m.gauge("set_elements", "Ranges of a static set, entries of a dynamic one.")
+	for _, set := range page.Sets {
+		m.sample(float64(set.Ranges+set.Bans), "set", set.Name)
 	}
-	s := n.Status
-	emit(c.build, prometheus.GaugeValue, 1, s.Build)
-	emit(c.enforced, prometheus.GaugeValue, flag(s.Enforced), string(s.Source))
-	emit(c.rules, prometheus.GaugeValue, float64(s.Rules))
-	emit(c.bans, prometheus.GaugeValue, float64(s.Bans))
-	emit(c.reloads, prometheus.CounterValue, float64(s.Reload.Good), "good")
-	emit(c.reloads, prometheus.CounterValue, float64(s.Reload.Bad), "bad")
-	emit(c.lastReload, prometheus.GaugeValue, seconds(s.Reload.At))
-	emit(c.lastReloadOK, prometheus.GaugeValue, flag(s.Reload.OK))
-	emit(c.heals, prometheus.CounterValue, float64(s.Heals))
-	emit(c.logLost, prometheus.CounterValue, float64(s.LogLost))
-	emit(c.appliedAt, prometheus.GaugeValue, seconds(s.Applied))
-	emit(c.startedAt, prometheus.GaugeValue, seconds(s.Started))
-	for _, section := range n.Sections {
+	return m.text.Bytes(), nil
+}
+
+// exposition is metrics in Prometheus' text format, under way.
+type exposition struct {
+	text bytes.Buffer
+	name string // of the metric whose samples come next
+}
+
+func (m *exposition) gauge(name, help string)   { m.begin(name, help, "gauge") }
+func (m *exposition) counter(name, help string) { m.begin(name, help, "counter") }
+
+// begin begins a metric. Its help has no line breaks.
+func (m *exposition) begin(name, help, kind string) {
+	m.name = "ringwall_" + name
+	m.text.WriteString("# HELP " + m.name + " " + help + "\n# TYPE " + m.name + " " + kind + "\n")
+}
+
+// sample adds a sample with labels, each a name and a value, sorted by name.
+func (m *exposition) sample(v float64, labels ...string) {
+	m.text.WriteString(m.name)
+	for i := 0; i < len(labels); i += 2 {
+		m.text.WriteByte("{,"[min(i, 1)])
+		m.text.WriteString(labels[i] + `="`)
+		for _, c := range []byte(strings.ToValidUTF8(labels[i+1], "\uFFFD")) {
+			switch c {
+			case '\\', '"':
+				m.text.WriteByte('\\')
+			case '\n':
+				m.text.WriteByte('\\')
+				c = 'n'
+			}
+			m.text.WriteByte(c)
+		}
+		m.text.WriteByte('"')
+	}
+	if len(labels) > 0 {
+		m.text.WriteByte('}')
+	}
+	m.text.WriteByte(' ')
+	m.text.Write(strconv.AppendFloat(m.text.AvailableBuffer(), v, 'g', -1, 64))
+	m.text.WriteByte('\n')
+}
+
+// rules adds a sample for each line of the page that counts.
+func (m *exposition) rules(page *enforce.Page, of func(*enforce.Counted) uint64) {
+	for _, section := range page.Sections {
 		seen := map[string]bool{} // the lines of failsafe share one name and one counter
 		for _, line := range section.Lines {
 			if line.Counts == nil || seen[line.ID] {
 				continue
 			}
 			seen[line.ID] = true
-			emit(c.rulePackets, prometheus.CounterValue, float64(line.Counts.Packets), section.Name, line.ID)
-			emit(c.ruleBytes, prometheus.CounterValue, float64(line.Counts.Bytes), section.Name, line.ID)
+			m.sample(float64(of(line.Counts)), "rule", line.ID, "section", section.Name)
 		}
-	}
-	for _, set := range n.Sets {
-		emit(c.setElements, prometheus.GaugeValue, float64(set.Ranges+set.Bans), set.Name)
 	}
 }
 

@@ -28,6 +28,9 @@ func (d *daemon) load() *enforce.Candidate {
 // filesChanged enforces the files if they say something else than when they were last looked at, or if what was wrong
 // with them has passed.
 func (d *daemon) filesChanged(ctx context.Context) {
+	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Bundle.Holds(source.OS{}) {
+		return // the watch signals now and then though nothing has changed
+	}
 	c := d.load()
 	if c.Digest == d.digest && (d.reload.OK || !c.OK()) {
 		return

@@ -79,7 +79,8 @@ func newLinearJudge(p *policy.Policy, rs *ruleset.Ruleset) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	pr := newProof(p, rs, m, m.Indexed(), nil)
+	pr := newProof(p, rs, nil)
+	pr.ask(m, m.Indexed())
 	pr.slowly = 1
 	j := pr.newJudge()
 	j.thorough = true

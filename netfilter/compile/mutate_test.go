@@ -692,7 +692,9 @@ func newBruteForce(p *policy.Policy, rs *ruleset.Ruleset, packets [][]policy.Pac
 			p = p.With(contents[i-1])
 		}
 		m, _ := ruleset.NewMachine(rs, nil)
-		b.proofs = append(b.proofs, newProof(p, rs, m, m, nil))
+		pr := newProof(p, rs, nil)
+		pr.ask(m, m)
+		b.proofs = append(b.proofs, pr)
 	}
 	return b
 }

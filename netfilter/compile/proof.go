@@ -40,10 +40,10 @@ const (
 	fewCells, manyCells = 48, 200
 )
 
-// newProof is the proof while dynamic sets hold what the policy is given. A proof of the same with other contents may lend what
+// newProof is the proof while dynamic sets hold what the policy is given; whom to ask it is told by ask. A proof of the same with other contents may lend what
 // takes long to make.
-func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Machine, lender *proof) *proof {
-	pr := &proof{p: p, linear: linear, machine: machine, over: machine.Exceeded(), labels: hasLabels(rs), filled: lender != nil}
+func newProof(p *policy.Policy, rs *ruleset.Ruleset, lender *proof) *proof {
+	pr := &proof{p: p, labels: hasLabels(rs), filled: lender != nil}
 	rules := 0
 	for _, list := range p.Lists {
 		rules += len(list)
@@ -110,6 +110,11 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, linear, machine *ruleset.Ma
 	}
 	pr.fillPool()
 	return pr
+}
+
+// ask makes machines of the compiled form the ones that are asked, which do the same.
+func (pr *proof) ask(linear, quick *ruleset.Machine) {
+	pr.linear, pr.machine, pr.over = linear, quick, quick.Exceeded()
 }
 
 // hasLabels tells whether a rule set marks connections at all.

@@ -59,18 +59,25 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	if err := distinct(p); err != nil {
 		return Report{}, err
 	}
+	// What takes long is made side by side.
+	var first *proof
+	var places *places
+	var others sync.WaitGroup
+	others.Go(func() { first = newProof(p, rs, nil) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {
+		others.Wait()
 		return Report{}, err
 	}
+	others.Go(func() { places = newPlaces(p, rs) })
 	machine := linear.Indexed()
-	first := newProof(p, rs, linear, machine, nil)
+	others.Wait()
+	first.ask(linear, machine)
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
 	var given, extreme []map[string]addrset.Addrs
 	if first.dynamic() {
 		given, extreme = fillings(p), extremes(p)
 	}
-	places := newPlaces(p, rs)
 	atPlaces := places.corners()
 	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + min(atPlaces, mostPlaces)}
 	share := 1.0
@@ -88,7 +95,8 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 		}
 		filled := p.With(contents)
 		contents = Contents(filled)
-		pr := newProof(filled, rs, linear.With(contents), machine.With(contents), first)
+		pr := newProof(filled, rs, first)
+		pr.ask(linear.With(contents), machine.With(contents))
 		pr.all = i >= len(given)
 		todo = pr.jobs(share)
 		var packets int

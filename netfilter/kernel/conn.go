@@ -179,6 +179,9 @@ func (c *Conn) recall(ctx context.Context) (*Observed, error) {
 	if err != nil {
 		return nil, err
 	}
+	if gen == c.known.Generation {
+		return c.known, nil // nobody has committed anything, to any table
+	}
 	t, err := c.read.table(ctx)
 	if err != nil {
 		return nil, err

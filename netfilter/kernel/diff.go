@@ -20,7 +20,7 @@ func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 		c.table = tableMade
 		have = new(ruleset.Ruleset)
 	}
-	d := differ{Change: c, unread: unread, redefined: make(map[objectID]bool)}
+	d := differ{Change: c, unread: unread, redefined: make(map[objectID]bool), unchanged: chainEdit{same: true}}
 	d.index(have, want)
 
 	// Rules refer to maps, those to chains, and rules to the rest. What refers goes before what it refers to, so all removals come
@@ -52,7 +52,8 @@ type differ struct {
 	edits     map[string]*chainEdit
 	mapEdits  map[string]mapEdit
 
-	haveKey, wantKey []byte // of the rules that are compared, kept for their memory
+	unchanged        chainEdit // that of most chains
+	haveKey, wantKey []byte    // of the rules that are compared, kept for their memory
 }
 
 func byName[T any](list []T, name func(T) string) map[string]T {
@@ -303,7 +304,7 @@ func (d *differ) chainEdit(have, want []*ruleset.Rule) *chainEdit {
 		return &chainEdit{same: len(want) == 0, flush: true, before: slices.Repeat([]int{-1}, len(want))}
 	}
 	if d.same(have, want) {
-		return &chainEdit{same: true}
+		return &d.unchanged
 	}
 	haveKeys, wantKeys := d.keys(have), d.keys(want)
 	e := &chainEdit{kept: make(map[int]bool), match: make([]int, len(want))}

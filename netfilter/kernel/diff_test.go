@@ -271,3 +271,20 @@ func TestLargeSetIsKnownByItsMark(t *testing.T) {
 	}
 	holds(t, dial(t, Options{Without: Features{Persist: true}}), want(many+1))
 }
+
+// TestDiffAllocatesLittle holds that to compare a long table costs no garbage for what is the same, as most of it always is.
+func TestDiffAllocatesLittle(t *testing.T) {
+	const rules, most = 10_000, 400 // allocations; those that there are, are for the maps by name
+	have, want := small(names(rules)...), small(names(rules)...)
+	if n := testing.AllocsPerRun(2, func() {
+		if ch := Diff(have, want); !ch.Empty() {
+			t.Fatalf("%v", ch)
+		}
+	}); n > most {
+		t.Errorf("%v allocations for %d rules", n, rules)
+	}
+	want.Chains[rules/2].Rules[1].Exprs = []ruleset.Expr{ruleset.Verdict{Kind: ruleset.Drop}}
+	if n := testing.AllocsPerRun(2, func() { Diff(have, want) }); n > most+100 {
+		t.Errorf("%v allocations for one rule of %d that has changed", n, rules)
+	}
+}

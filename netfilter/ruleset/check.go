@@ -22,7 +22,7 @@ func (r *Ruleset) Check() error {
 	c := checker{
 		chains: make(map[string]*Chain), sets: make(map[string]*Set), maps: make(map[string]*Map),
 		counters: make(map[string]bool), limits: make(map[string]bool), depths: make(map[string]int), mapDepths: make(map[string]int),
-		protocols: make(map[string]In),
+		protocols: make(map[string]In), number: -1,
 	}
 	for _, s := range r.Sets {
 		c.unique("set", s.Name, c.sets[s.Name] != nil)
@@ -55,10 +55,12 @@ func (r *Ruleset) Check() error {
 		}
 	}
 	for _, ch := range r.Chains {
+		c.at = "chain " + ch.Name
 		for i, rule := range ch.Rules {
-			c.at = fmt.Sprintf("chain %s, rule %d", ch.Name, i)
+			c.number = i
 			c.rule(rule)
 		}
+		c.number = -1
 	}
 	if c.errs == nil {
 		for _, ch := range r.Chains {
@@ -74,6 +76,7 @@ func (r *Ruleset) Check() error {
 // checker is a check under way.
 type checker struct {
 	at        string
+	number    int // of the rule that is looked at in there, -1 for none
 	errs      []error
 	chains    map[string]*Chain
 	sets      map[string]*Set
@@ -86,7 +89,11 @@ type checker struct {
 }
 
 func (c *checker) failf(format string, args ...any) {
-	c.errs = append(c.errs, fmt.Errorf("%s: %s", c.at, fmt.Sprintf(format, args...)))
+	at := c.at
+	if c.number >= 0 {
+		at = fmt.Sprintf("%s, rule %d", at, c.number)
+	}
+	c.errs = append(c.errs, fmt.Errorf("%s: %s", at, fmt.Sprintf(format, args...)))
 }
 
 // unique checks the name of an object, whose kind is also the place of what is found in it.

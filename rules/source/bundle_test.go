@@ -243,3 +243,30 @@ func TestRecorderDigest(t *testing.T) {
 		t.Errorf("%s and %s", rec.Digest(), rec.Bundle().Digest())
 	}
 }
+
+// TestHolds holds that a bundle notices whatever a load from its files would.
+func TestHolds(t *testing.T) {
+	for name, change := range map[string]func() error{
+		"nothing":             func() error { return nil },
+		"the same again":      func() error { return os.WriteFile("a.yaml", []byte("é"), 0o600) },
+		"a file not asked of": func() error { return os.WriteFile("other", nil, 0o600) },
+		"a byte":              func() error { return os.WriteFile("a.yaml", []byte("e"), 0o600) },
+		"longer":              func() error { return os.WriteFile("a.yaml", []byte("éé"), 0o600) },
+		"empty":               func() error { return os.WriteFile("a.yaml", nil, 0o600) },
+		"gone":                func() error { return os.Remove("a.yaml") },
+		"come":                func() error { return os.WriteFile("missing", nil, 0o600) },
+		"a match":             func() error { return os.WriteFile("c.yaml", nil, 0o600) },
+		"a link":              func() error { return errors.Join(os.Remove("link"), os.Symlink("b.yaml", "link")) },
+	} {
+		tree(t, map[string]string{"a.yaml": "é", "b.yaml": "", "sub/c": "", "link": "-> a.yaml", "loop": "-> loop", "big": "0123456789"})
+		rec := source.NewRecorder(source.OS{})
+		answers(rec)
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		want := cmp.Diff(answers(rec), answers(source.OS{})) == ""
+		if got := rec.Bundle().Holds(source.OS{}); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}

@@ -77,6 +77,9 @@ func (f *Failure) err() error {
 // is tells whether a failure is of a kind; none is of any.
 func (f *Failure) is(k FailureKind) bool { return f != nil && f.Kind == k }
 
+// same tells whether two failures are one, or neither is any.
+func (f *Failure) same(o *Failure) bool { return f == o || f != nil && o != nil && *f == *o }
+
 // replayed is a Failure as an error.
 type replayed Failure
 
