@@ -35,8 +35,9 @@ func (pr *proof) meet(list []*shape) meetings {
 			if hulls[i].empty {
 				continue
 			}
+			concerned := pr.concerns(s)
 			for j := i + 1; j < min(len(list), i+far); j++ {
-				if hulls[i].meets(&hulls[j]) && (pr.concerns(s) || pr.concerns(list[j])) && s.meets(list[j], six) {
+				if (concerned || pr.concerns(list[j])) && hulls[i].meets(&hulls[j]) && s.meets(list[j], six) {
 					m.of[i] = append(m.of[i], meeting{int32(j), six})
 					total++
 				}
@@ -66,19 +67,9 @@ func (s *shape) hull(six bool) (h hull) {
 	return h
 }
 
-func hullOf[K addrset.Key[K]](s addrset.Set[K]) extent {
+func hullOf[K addrset.Address[K]](s addrset.Set[K]) extent {
 	rs := s.Ranges()
-	return extent{Lo: numberOfKey(rs[0].Lo), Hi: numberOfKey(rs[len(rs)-1].Hi)}
-}
-
-func numberOfKey[K addrset.Key[K]](k K) addrset.U128 {
-	switch k := any(k).(type) {
-	case addrset.U32:
-		return addrset.U128{Lo: uint64(k)}
-	case addrset.U128:
-		return k
-	}
-	return addrset.U128{}
+	return extent{Lo: wide(rs[0].Lo), Hi: wide(rs[len(rs)-1].Hi)}
 }
 
 func (h *hull) meets(o *hull) bool {

@@ -2,7 +2,6 @@ package compile
 
 import (
 	"encoding/binary"
-	"math/bits"
 	"net/netip"
 	"slices"
 
@@ -133,6 +132,26 @@ func (r region) all(exprs []ruleset.Expr) (region, bool) {
 	return r, true
 }
 
+// keyed is the packets of r that have the key of an element.
+func (r region) keyed(ref *ruleset.VMapRef, e *ruleset.MapElem) (region, bool) {
+	lo, ok := e.Lo, true
+	for i := range ref.Keys {
+		k := &ref.Keys[i]
+		n := k.Field.Size()
+		axis, proto, has := axisOf(k.Field)
+		if has {
+			ok = r.of(proto) && r.narrow(axis, under(lo[:n], k.Mask))
+		} else {
+			r, ok = r.asked(ruleset.Cmp{Field: k.Field, Mask: k.Mask, Value: lo[:n]})
+		}
+		if !ok {
+			return r, false
+		}
+		lo = lo[n:]
+	}
+	return r, true
+}
+
 // of leaves packets of a family, or of both where proto is 0; false where there are none.
 func (r *region) of(proto uint8) bool {
 	if r.proto == 0 {
@@ -156,15 +175,6 @@ func meet(a, b extent) (extent, bool) {
 	}
 	return a, a.Lo.Compare(a.Hi) <= 0
 }
-
-// spot says where in their spans the values of a packet are.
-type spot uint8
-
-const (
-	atFirst spot = iota
-	atLast
-	atAny // the one, the other, or between
-)
 
 // and is the packets of r that are in o, too; false where there are none.
 func (r region) and(o *region) (region, bool) {
@@ -213,92 +223,4 @@ func numberOf(a netip.Addr) addrset.U128 {
 		return addrset.U128{Lo: uint64(addrset.V4(a))}
 	}
 	return addrset.V6(a)
-}
-
-// drawIn makes a packet of a region; false where it finds none. The spot is where it is in what own asks, or all where that is nil.
-func (w *witness) drawIn(r *region, at spot, own *region) (policy.Packet, bool) {
-	pkt := policy.Packet{
-		Dir: r.dir, HopLimit: 64, Socket: true, HasMAC: r.dir != policy.Out, IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
-	}
-	six := r.proto == ruleset.IPv6 || r.proto == 0 && w.rng.IntN(2) == 0
-	full := anywhere(r.dir)
-	for i, s := range r.spans {
-		asked := s != full.spans[i]
-		n := s.Lo
-		if s.Lo != s.Hi {
-			if own == nil || own.spans[i] != full.spans[i] {
-				n = w.within(s, at)
-			} else {
-				n = w.within(s, atAny)
-			}
-		}
-		switch i {
-		case axisSrc, axisDst:
-			addr := &pkt.Src
-			if i == axisDst {
-				addr = &pkt.Dst
-			}
-			switch {
-			case six && asked:
-				*addr = n.Addr()
-			case six:
-				*addr = w.rng.plain6().Addr()
-			case asked:
-				*addr = addrset.U32(n.Lo).Addr()
-			default:
-				*addr = w.rng.plain4().Addr()
-			}
-		case axisProto:
-			pkt.Proto = uint8(n.Lo)
-			if !asked {
-				pkt.Proto = []uint8{policy.ProtoTCP, policy.ProtoUDP}[w.rng.IntN(2)]
-			}
-		case axisDport:
-			pkt.Dport = uint16(n.Lo)
-		case axisSport:
-			pkt.Sport = uint16(n.Lo)
-		}
-		if (i == axisDport || i == axisSport) && !asked && policy.HasPorts(pkt.Proto) {
-			port := uint16(w.rng.plainPort())
-			if i == axisDport {
-				pkt.Dport = port
-			} else {
-				pkt.Sport = port
-			}
-		}
-	}
-	if !policy.HasPorts(pkt.Proto) {
-		pkt.Dport, pkt.Sport = 0, 0
-	}
-	for _, e := range r.rest {
-		w.meet(&pkt, r, e)
-	}
-	return pkt, possible(&pkt)
-}
-
-// within is a value of a span.
-func (w *witness) within(s extent, at spot) addrset.U128 {
-	if at == atAny {
-		at = spot(w.rng.IntN(3))
-	}
-	switch at {
-	case atFirst:
-		return s.Lo
-	case atLast:
-		return s.Hi
-	}
-	// A random number of as many bits as the span has, if that is in it.
-	wide := addrset.U128{Hi: s.Lo.Hi ^ s.Hi.Hi, Lo: s.Lo.Lo ^ s.Hi.Lo}
-	n := s.Lo
-	if wide.Hi != 0 {
-		mask := ^uint64(0) >> bits.LeadingZeros64(wide.Hi)
-		n.Hi, n.Lo = n.Hi&^mask|w.rng.Uint64()&mask, w.rng.Uint64()
-	} else if wide.Lo != 0 {
-		mask := ^uint64(0) >> bits.LeadingZeros64(wide.Lo)
-		n.Lo = n.Lo&^mask | w.rng.Uint64()&mask
-	}
-	if n.Compare(s.Lo) < 0 || n.Compare(s.Hi) > 0 {
-		return s.Lo
-	}
-	return n
 }
