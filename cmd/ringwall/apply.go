@@ -11,7 +11,6 @@ import (
 	"ringwall/daemon/enforce"
 	"ringwall/netfilter/host"
 	"ringwall/rules/policy"
-	"ringwall/rules/source"
 )
 
 // applyVerb enforces a policy.
@@ -26,6 +25,9 @@ func (f *front) applyVerb() *cobra.Command {
 
 			Where a daemon listens, the policy's contents are handed to it, and hold until the files that it watches change or it is
 			started again; 'status' says so. Where none listens, this process applies the policy itself.
+
+			As with 'run', the policy's files must be in the hands of root or of the user that --owner names; without it, of the user that
+			the daemon's --owner names.
 
 			From an SSH session whose next connection the policy would refuse it asks first.
 
@@ -50,13 +52,18 @@ func (f *front) applyVerb() *cobra.Command {
 	}
 	verb.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
 	verb.Flags().BoolVar(&force, "force", false, "ask nothing")
+	f.ownerFlag(verb)
 	verb.Flags().BoolVar(&lastGood, "last-good", false, "enforce the stored policy, else the emergency policy")
 	return verb
 }
 
 func (f *front) apply(ctx context.Context, name string, strict, force bool) error {
 	read := f.working("reading " + name)
-	c := enforce.Load(source.OS{}, absolute(name), onHost(strict))
+	files, err := f.trusted(ctx)
+	if err != nil {
+		return err
+	}
+	c := enforce.Load(files, absolute(name), onHost(strict))
 	read()
 	if c.OK() && !force {
 		if err := f.guardSession(c.Policy); err != nil {

@@ -19,6 +19,7 @@ type front struct {
 
 	config, stateDir, socket string // flags of every verb
 	json                     bool
+	owner                    string // of the verbs that read a policy to enforce it
 
 	meter *meter // of what is under way; nil where nobody is told
 }
