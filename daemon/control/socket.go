@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,11 +80,14 @@ func listen(path string, lookup func(name string) (uint32, bool), log *slog.Logg
 	s = &socket{path: path, listener: l, lock: lock}
 	mode := os.FileMode(0o600)
 	if gid, ok := lookup(Group); ok {
-		if err := giveTo(fresh, gid); err != nil {
-			log.Warn("the group can't be given the control socket: root alone may use it", "group", Group, "error", err)
-		} else {
-			s.group, s.hasGroup, mode = gid, true, 0o660
+		if err := os.Chown(fresh, -1, int(gid)); errors.Is(err, fs.ErrPermission) {
+			log.Info("the control socket is given to its group by the service manager, or not at all", "group", Group)
+		} else if err != nil {
+			l.Close()
+			os.Remove(fresh)
+			return nil, err
 		}
+		s.group, s.hasGroup, mode = gid, true, 0o660
 	}
 	if err := errors.Join(os.Chmod(fresh, mode), os.Rename(fresh, path)); err != nil {
 		l.Close()
@@ -104,16 +106,4 @@ func (s *socket) close() error {
 		err = nil
 	}
 	return errors.Join(err, s.lock.Close())
-}
-
-// giveTo gives a file to a group. One that has the group already, from its directory, takes no privilege.
-func giveTo(name string, gid uint32) error {
-	info, err := os.Lstat(name)
-	if err != nil {
-		return err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Gid == gid {
-		return nil
-	}
-	return os.Chown(name, -1, int(gid))
 }
