@@ -27,6 +27,7 @@ const (
 	lastGoodFile  = "last-good"
 	emergencyFile = "emergency"
 	bansFile      = "bans"
+	placeFile     = "place"
 	lockFile      = "lock"
 )
 
