@@ -51,8 +51,9 @@ func TestHeals(t *testing.T) {
 		if i == fightFrom-1 {
 			t.Fatal("that would be a fight")
 		}
-		w.ns.Run(t, "nft", command())
-		w.reaches(t, "it is back after "+command(), func(s *control.Status) bool { return s.Enforced && s.Heals == uint64(i+1) })
+		what := command()
+		w.ns.Run(t, "nft", what)
+		w.reaches(t, "it is back after "+what, func(s *control.Status) bool { return s.Enforced && s.Heals == uint64(i+1) })
 		same(t, w, before)
 	}
 	w.kill(t)
