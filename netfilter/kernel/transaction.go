@@ -48,7 +48,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 
 	b := newBatch(c.write.nextSeq(), tx.generation)
 	tx.batch = b
-	b.buf = slices.Grow(b.buf, ch.size())
+	b.reserve(ch.size())
 	b.subject = slices.Grow(b.subject, len(ch.ops)+1)
 	switch ch.table {
 	case tableMade:

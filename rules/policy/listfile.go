@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"ringwall/rules/addrset"
@@ -70,24 +71,16 @@ func (l *loader) addressFile(name string, at diag.Span) addrset.Addrs {
 	return f.sum
 }
 
-// parse reads the whole text. It makes one pass over the bytes, and no string of a line with an IPv4 address.
+// largeList is from how many bytes on the two halves of a list are read side by side.
+const largeList = 1 << 20
+
+// parse reads the whole text.
 func (f *listFile) parse(data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	lines := bytes.Count(data, []byte{'\n'}) + 1
-	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
-		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
-		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
-			f.v4 = extend(f.v4, r, lines-number)
-			data = data[min(n+1, len(data)):]
-			continue
-		}
-		line := data
-		if i := bytes.IndexByte(data, '\n'); i >= 0 {
-			line, data = data[:i], data[i+1:]
-		} else {
-			data = nil
-		}
-		f.line(line, number, lines-number)
+	if len(data) < largeList || !f.halves(data) {
+		data = f.lines(data, 0)
+	} else {
+		data = nil
 	}
 	if f.found > maxListErrors {
 		severity := f.diags.Warnf
@@ -102,6 +95,47 @@ func (f *listFile) parse(data []byte) {
 	}
 	f.sum = addrset.Addrs{V4: addrset.Take(trimmed(f.v4)), V6: addrset.Take(trimmed(f.v6))}
 	f.v4, f.v6 = nil, nil
+}
+
+// halves reads two halves of the text side by side. Where there is anything to be said about a line it gives up, with nothing read:
+// findings have an order.
+func (f *listFile) halves(data []byte) bool {
+	newline := bytes.IndexByte(data[len(data)/2:], '\n')
+	if newline < 0 {
+		return false
+	}
+	middle := len(data)/2 + newline + 1
+	first, second := &listFile{name: f.name, diags: &diag.List{}}, &listFile{name: f.name, diags: &diag.List{}}
+	var both sync.WaitGroup
+	both.Go(func() { second.lines(data[middle:], 0) })
+	first.lines(data[:middle], bytes.Count(data[middle:], []byte{'\n'})+1)
+	if both.Wait(); first.found+second.found > 0 {
+		return false
+	}
+	f.v4, f.v6 = join(first.v4, second.v4), join(first.v6, second.v6)
+	return true
+}
+
+// lines reads a text, which so many lines follow, and returns what it did not read on account of too many errors. It makes one pass over
+// the bytes, and no string of a line with an IPv4 address.
+func (f *listFile) lines(data []byte, follow int) (rest []byte) {
+	lines := bytes.Count(data, []byte{'\n'}) + 1
+	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
+		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
+		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
+			f.v4 = extend(f.v4, r, lines-number+follow)
+			data = data[min(n+1, len(data)):]
+			continue
+		}
+		line := data
+		if i := bytes.IndexByte(data, '\n'); i >= 0 {
+			line, data = data[:i], data[i+1:]
+		} else {
+			data = nil
+		}
+		f.line(line, number, lines-number+follow)
+	}
+	return data
 }
 
 // line reads one line, which more follow.
@@ -260,6 +294,14 @@ func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K], more in
 		last.Hi = r.Hi
 	}
 	return rs
+}
+
+// join is two lists that follow each other.
+func join[K addrset.Key[K]](a, b []addrset.Range[K]) []addrset.Range[K] {
+	if len(b) == 0 {
+		return a
+	}
+	return append(extend(a, b[0], len(b)), b[1:]...)
 }
 
 // trimmed is a list without the room that it did not need, where that is much.

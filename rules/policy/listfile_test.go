@@ -75,6 +75,37 @@ func TestListFileLimit(t *testing.T) {
 	}
 }
 
+// TestListFileHalves holds the reading of two halves side by side against that of the whole.
+func TestListFileHalves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.SampledFrom([]string{
+			"192.0.2.1\n", "192.0.2.2\n", "192.0.2.3/32\n", "192.0.2.0/24\n", "10.0.0.0/8 # ten\n", "\n", "  198.51.100.7\r\n", "2001:db8::1\n", "2001:db8::/64\n",
+			"192.0.2.9-192.0.2.40\n", "# none\n", "2001:db8::2-2001:db8::5\n", "192.0.2.7/24\n", "nonsense\n", "203.0.113.5",
+		})
+		text := []byte(strings.Join(rapid.SliceOf(word).Draw(t, "lines"), ""))
+		one, two := &listFile{name: "l", diags: &diag.List{}}, &listFile{name: "l", diags: &diag.List{}}
+		one.lines(text, 0)
+		if !two.halves(text) {
+			if half := len(text) / 2; one.found == 0 && strings.Contains(string(text[half:]), "\n") {
+				t.Fatal("given up, though there is nothing to be said")
+			}
+			if len(two.v4)+len(two.v6) > 0 {
+				t.Fatal("given up, with something read")
+			}
+			return
+		}
+		if one.found > 0 {
+			t.Fatalf("%v was not found", *one.diags)
+		}
+		if a, b := addrset.Of(one.v4...), addrset.Of(two.v4...); !a.Equal(b) {
+			t.Fatalf("IPv4: %v, %v", a, b)
+		}
+		if a, b := addrset.Of(one.v6...), addrset.Of(two.v6...); !a.Equal(b) {
+			t.Fatalf("IPv6: %v, %v", a, b)
+		}
+	})
+}
+
 // list makes a list file of n different prefixes and addresses in random order.
 func list(n int, six bool) string {
 	r := rand.New(rand.NewPCG(1, 2))
