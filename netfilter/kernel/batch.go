@@ -114,9 +114,6 @@ func (b *batch) finish(commit bool) {
 	}
 }
 
-// errLost tells that the kernel's answer did not fit the socket's buffer: what became of the batch is not known.
-var errLost = errors.New("the kernel's answer was lost")
-
 // transact sends a finished batch and returns the kernel's objections, joined, each an *OpError.
 func (s *socket) transact(ctx context.Context, b *batch) error {
 	defer b.release()
@@ -165,7 +162,7 @@ func (s *socket) transact(ctx context.Context, b *batch) error {
 	case acked:
 		return nil
 	case lost:
-		return errLost
+		return ErrLost
 	}
-	return fmt.Errorf("nf_tables did not answer: %w", errLost)
+	return fmt.Errorf("nf_tables did not answer: %w", ErrLost)
 }

@@ -83,10 +83,14 @@ func (c *Change) size() (n int) {
 	return n
 }
 
-// tableFlags makes a table owned only where it outlives its owner: one that vanished with the daemon would leave the host open.
+// tableFlags makes a table owned only where it outlives its owner, or was seized: one that vanished with the daemon would leave the
+// host open.
 func (c *Conn) tableFlags() uint32 {
-	if c.features.Persist {
+	switch {
+	case c.features.Persist:
 		return tableOwner | tablePersist
+	case c.seized:
+		return tableOwner
 	}
 	return 0
 }
