@@ -46,7 +46,7 @@ func TestAdmits(t *testing.T) {
 		"in: [{allow: ssh, from: 10.0.0.1, id: a}]":                                       true,
 		"in: [{deny: any, from: 10.0.0.0/8, id: d}, {allow: ssh, from: 10.0.0.1, id: a}]": false,
 		"in: [{allow: ssh, from: 10.0.0.1, iface: lo, id: a}]":                            false,
-		"in: [{allow: ssh, from: any, expires: 1970-01-01, id: a}]":                       false,
+		"in: [{allow: ssh, from: any, expires: 2001-01-01, id: a}]":                       false,
 		"in: [{allow: http, from: any, id: a}]":                                           false,
 		"defaults: {in: allow}":                                                           true,
 		"failsafe: {ssh: [10.0.0.1]}":                                                     true,
