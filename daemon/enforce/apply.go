@@ -78,6 +78,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	e.stored = e.stored && same || from != Files && from != Socket
 	e.running = Running{Candidate: c, Source: from, Applied: at, rules: want}
 	r.Applied, r.Source = true, from
+	e.forgive(c.Digest)
 	e.noteInterfaces(c.Policy, r)
 	if err := e.placeBans(ctx, r.made); err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
