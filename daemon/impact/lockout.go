@@ -124,7 +124,7 @@ func (d *Doors) sessions(before, after *policy.Policy) []session {
 		}
 	}
 	for _, c := range d.Connected {
-		if c.Proto != unix.IPPROTO_TCP {
+		if c.Proto != unix.IPPROTO_TCP || c.Closing {
 			continue
 		}
 		port, s := c.Local.Port(), host.Session{Peer: c.Peer, Local: c.Local}

@@ -19,6 +19,7 @@ type Socket struct {
 	Local, Peer netip.AddrPort // IPv4 as IPv4; Peer is zero where there is none; Local may have the unspecified address
 	// Listens: a TCP socket that takes connections, or a UDP socket without a peer.
 	Listens bool
+	Closing bool // a side of the connection has closed it
 	// Dual: an unspecified Local stands for both families, as far as is known: the kernel tells of IPV6_V6ONLY.
 	Dual   bool
 	Device int    // the index of the interface that it is bound to, 0 for none
@@ -119,6 +120,7 @@ func parseSocket(proto uint8, b []byte) (s Socket, ok bool) {
 	s = Socket{Proto: proto, six: b[0] == unix.AF_INET6, UID: binary.NativeEndian.Uint32(b[4+diagIDSize+12:])}
 	copy(s.raw[:], id)
 	s.Listens = proto == unix.IPPROTO_TCP && b[1] == stateListen || proto == unix.IPPROTO_UDP && b[1] == stateClose
+	s.Closing = !s.Listens && b[1] != stateEstablished
 	size := 4
 	if s.six {
 		size = 16
