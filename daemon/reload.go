@@ -98,7 +98,7 @@ func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Repor
 		return r, err
 	case err != nil:
 		d.reload.Error = err.Error()
-		d.again = d.cfg.Now().Add(retryAfter)
+		d.again = time.Now().Add(retryAfter)
 	default:
 		d.reload.Error = c.Problem()
 	}

@@ -52,8 +52,9 @@ type Enforcer struct {
 	host    *host.Host
 
 	running Running
-	bans    []Ban // of the state directory, sorted; those that have ended may be among them
-	placed  bool  // the bans have been put into the kernel's sets by this Enforcer
+	bans    []Ban  // of the state directory, sorted; those that have ended may be among them
+	placed  bool   // the bans have been put into the kernel's sets by this Enforcer
+	looked  uint32 // the kernel's generation when Repair last found, or made, all well; 0 for never
 	refused []store.Refusal
 	ssh     []string // cgroups of SSH services
 	stored  bool     // running is, or is being, stored as the last good policy; or is none to store
