@@ -61,10 +61,28 @@ func (d *daemon) opens(length time.Duration) store.Pending {
 	return p
 }
 
+// isBack tells whether a candidate is what was confirmed last, and would come back anyhow.
+func (d *daemon) isBack(c *enforce.Candidate) bool {
+	kept := d.enf.Kept()
+	return kept.Candidate != nil && kept.Digest == c.Digest
+}
+
+// hasWindow tells whether a candidate that a user asks for, with a window or none, is enforced for one, so that nobody is
+// locked out for long.
+func (d *daemon) hasWindow(c *enforce.Candidate, asked time.Duration) bool {
+	return asked > 0 || d.enf.Pending() != nil && d.isBack(c)
+}
+
+// filesHaveWindow is hasWindow for what the files say.
+func (d *daemon) filesHaveWindow() bool {
+	kept := d.enf.Kept()
+	return d.enf.Pending() != nil || d.cfg.Confirm > 0 && kept.Candidate != nil && kept.Source != enforce.Emergency
+}
+
 // applyFor enforces a candidate until it is confirmed. Where that is what was confirmed last anyhow, there is nothing to
 // confirm.
 func (d *daemon) applyFor(ctx context.Context, c *enforce.Candidate, from enforce.Source, p store.Pending) (*enforce.Report, error) {
-	if kept := d.enf.Kept(); kept.Candidate != nil && kept.Digest == c.Digest {
+	if d.isBack(c) {
 		return d.enf.Apply(ctx, c, from)
 	}
 	d.keeper.finish(d)
@@ -81,8 +99,7 @@ func (d *daemon) applyFor(ctx context.Context, c *enforce.Candidate, from enforc
 // applyAsked enforces what a user has asked for. Without a window of its own it confirms the change that is pending, and so
 // takes what a confirmation takes; what the files say is enforced all the same, and stays within the window.
 func (d *daemon) applyAsked(ctx context.Context, c *enforce.Candidate, from enforce.Source, req *control.PolicyRequest) (*enforce.Report, error) {
-	open, kept := d.enf.Pending(), d.enf.Kept()
-	back := kept.Candidate != nil && kept.Digest == c.Digest
+	open := d.enf.Pending()
 	switch {
 	case !c.OK():
 		return d.enf.Apply(ctx, c, from)
@@ -94,7 +111,7 @@ func (d *daemon) applyAsked(ctx context.Context, c *enforce.Candidate, from enfo
 		return r, err
 	case open == nil && from == enforce.Files:
 		return d.applyFiles(ctx, c)
-	case open == nil || back:
+	case open == nil || d.isBack(c):
 		return d.enf.Apply(ctx, c, from)
 	}
 	refusal := d.mayConfirm(open, req.ConfirmRequest)
@@ -120,16 +137,15 @@ func (d *daemon) applyAsked(ctx context.Context, c *enforce.Candidate, from enfo
 // applyFiles enforces what the files say: for good or, where reloads are to be confirmed, for a window. Within a window
 // that is open another change stays within it.
 func (d *daemon) applyFiles(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
-	open, kept := d.enf.Pending(), d.enf.Kept()
-	switch {
+	switch open := d.enf.Pending(); {
+	case !d.filesHaveWindow():
+		return d.enf.Apply(ctx, c, enforce.Files)
 	case open != nil && (open.Digest == c.Digest || d.cfg.Confirm == 0):
 		p := *open
 		p.Files = d.digest
 		return d.applyFor(ctx, c, enforce.Files, p)
-	case d.cfg.Confirm > 0 && kept.Candidate != nil && kept.Source != enforce.Emergency:
-		return d.applyFor(ctx, c, enforce.Files, d.opens(d.cfg.Confirm))
 	}
-	return d.enf.Apply(ctx, c, enforce.Files)
+	return d.applyFor(ctx, c, enforce.Files, d.opens(d.cfg.Confirm))
 }
 
 // rollBack brings back what was enforced before the pending change, and refuses that from now on.
@@ -271,11 +287,11 @@ func (d *daemon) mayConfirm(p *store.Pending, req control.ConfirmRequest) error 
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(list, func(c host.Connection) bool { return c.Peer == req.Session.Peer && c.Local == req.Session.Local })
+	i := slices.IndexFunc(list, func(c host.Socket) bool { return c.Peer == req.Session.Peer && c.Local == req.Session.Local })
 	switch {
 	case i < 0:
 		return fmt.Errorf("this SSH session's connection, from %s to %s, is none of this host's: %s", req.Session.Peer, req.Session.Local, anyway)
-	case slices.Contains(p.Old, list[i].Cookie):
+	case slices.Contains(p.Old, list[i].Cookie()):
 		return fmt.Errorf("this SSH connection, from %s, is older than the change, so that it shows nothing about new ones: open a new SSH connection and run 'ringwall confirm' there",
 			req.Session.Peer)
 	}

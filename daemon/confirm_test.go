@@ -47,11 +47,16 @@ const length = time.Minute
 // enters has a daemon enforce a policy for a window, over the socket.
 func (w *wall) enters(t *testing.T, text string) *enforce.Report {
 	t.Helper()
-	r, err := w.client.ApplyAs(t.Context(), candidate("other.yaml", text), control.PolicyRequest{Confirm: length})
+	r, err := w.client.Apply(t.Context(), candidate("other.yaml", text), false, asking(control.PolicyRequest{Confirm: length}))
 	if err != nil || !r.Applied || r.Awaited == nil {
 		t.Fatalf("apply for a window: %+v, %v", r, err)
 	}
 	return r
+}
+
+// asking is a request for an apply, but for the policy.
+func asking(with control.PolicyRequest) func(*control.PolicyRequest) {
+	return func(req *control.PolicyRequest) { req.Confirm, req.ConfirmRequest = with.Confirm, with.ConfirmRequest }
 }
 
 // anyway confirms from anywhere.
@@ -73,7 +78,7 @@ func session(t *testing.T, l net.Listener) *host.Session {
 	return &host.Session{Peer: netip.MustParseAddrPort(served.RemoteAddr().String()), Local: netip.MustParseAddrPort(served.LocalAddr().String())}
 }
 
-func listen(t *testing.T) net.Listener {
+func fakeSSH(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -197,7 +202,7 @@ func TestConfirmed(t *testing.T) {
 func TestOnlyANewConnectionConfirms(t *testing.T) {
 	w := build(t, webText)
 	w.timed()
-	ssh := listen(t)
+	ssh := fakeSSH(t)
 	before := session(t, ssh)
 	w.start(t)
 	w.enters(t, mailText)
@@ -314,7 +319,7 @@ func TestRebootForgetsOldConnections(t *testing.T) {
 	w.kill(t)
 	w.cfg.Boot = "second"
 	w.ns = nstest.Enter(t)
-	ssh := listen(t)
+	ssh := fakeSSH(t)
 	early := session(t, ssh)
 	w.start(t)
 	if _, err := w.client.Confirm(t.Context(), control.ConfirmRequest{Session: early}); err == nil || !strings.Contains(err.Error(), "is older") {
@@ -492,12 +497,12 @@ func TestAChangeWithinAWindow(t *testing.T) {
 func TestPlainApplyConfirms(t *testing.T) {
 	w := build(t, webText)
 	now := w.timed()
-	ssh := listen(t)
+	ssh := fakeSSH(t)
 	before := session(t, ssh)
 	w.start(t)
 	w.enters(t, mailText)
 	plain := func(text string, s *host.Session) (*enforce.Report, error) {
-		return w.client.ApplyAs(t.Context(), candidate("other.yaml", text), control.PolicyRequest{ConfirmRequest: control.ConfirmRequest{Session: s}})
+		return w.client.Apply(t.Context(), candidate("other.yaml", text), false, asking(control.PolicyRequest{ConfirmRequest: control.ConfirmRequest{Session: s}}))
 	}
 	more := strings.Replace(mailText, "in:\n", "in:\n  - {allow: imaps, from: any, id: imaps}\n", 1)
 	if _, err := plain(more, before); err == nil || !strings.Contains(err.Error(), "awaits its confirmation") || !strings.Contains(err.Error(), "is older") {
@@ -557,7 +562,7 @@ func TestNoWindowWithoutARecord(t *testing.T) {
 	again(t, os.Rename(w.cfg.State, w.cfg.State+".away"))
 	refused := func(want string) {
 		t.Helper()
-		r, err := w.client.ApplyAs(t.Context(), candidate("other.yaml", mailText), control.PolicyRequest{Confirm: length})
+		r, err := w.client.Apply(t.Context(), candidate("other.yaml", mailText), false, asking(control.PolicyRequest{Confirm: length}))
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v, %v", r, err)
 		}
@@ -619,7 +624,7 @@ func TestHistoryAndRollback(t *testing.T) {
 	}
 	var digests []string
 	for n := range 12 {
-		r, err := w.client.ApplyAs(t.Context(), candidate("other.yaml", text(n)), control.PolicyRequest{ConfirmRequest: control.ConfirmRequest{Says: "alice"}})
+		r, err := w.client.Apply(t.Context(), candidate("other.yaml", text(n)), false, asking(control.PolicyRequest{ConfirmRequest: control.ConfirmRequest{Says: "alice"}}))
 		if err != nil || !r.Applied {
 			t.Fatalf("%+v, %v", r, err)
 		}

@@ -41,6 +41,11 @@ func (d *daemon) Rollback(ctx context.Context, req control.RollbackRequest) (*en
 			return nil, err
 		}
 		c.Who = who
+		held, notes := d.enf.Guard(c, req.Force || d.hasWindow(c, req.Confirm), req.Sessions...)
+		if held != nil {
+			d.log.Warn("not rolled back: it would lock somebody out", "policy", c.Entry, "who", held.Lockout)
+			return held, nil
+		}
 		var r *enforce.Report
 		if req.Confirm > 0 {
 			r, err = d.applyFor(ctx, c, enforce.RolledBack, d.opens(req.Confirm))
@@ -52,6 +57,7 @@ func (d *daemon) Rollback(ctx context.Context, req control.RollbackRequest) (*en
 			}
 			r, err = d.enf.Apply(ctx, c, enforce.RolledBack)
 		}
+		r.Notes = append(notes, r.Notes...)
 		if !r.Applied {
 			return r, err
 		}

@@ -70,6 +70,13 @@ func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Rep
 	if err := d.enf.Refused(c.Digest); err != nil {
 		return d.heldBack(c, err)
 	}
+	if c.OK() {
+		held, notes := d.enf.Guard(c, d.filesHaveWindow())
+		if held != nil {
+			return d.lockedOut(c, held)
+		}
+		defer d.warn(notes)
+	}
 	return d.take(ctx, c)
 }
 
@@ -96,7 +103,7 @@ func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(co
 		return r, err
 	case err != nil:
 		d.reload.Error = err.Error()
-		d.again = d.cfg.Now().Add(retryAfter)
+		d.again = time.Now().Add(retryAfter)
 	default:
 		d.reload.Error = c.Problem()
 	}

@@ -103,23 +103,6 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	return r, nil
 }
 
-// Repair puts the table back where someone changed it, and tells what had to be done; empty for nothing.
-func (e *Enforcer) Repair(ctx context.Context) (string, error) {
-	if e.running.rules == nil || e.lock == nil {
-		return "", nil
-	}
-	r := &Report{}
-	if err := e.commit(ctx, e.running.rules, r); err != nil {
-		return "", err
-	}
-	err := e.placeBans(ctx, r.made)
-	if r.Kernel != "" && e.pending != nil {
-		// Who connected while the table was another one has shown nothing.
-		err = errors.Join(err, e.listOld(true))
-	}
-	return r.Kernel, err
-}
-
 // ErrChanged tells that the kernel's table is not that of the running policy.
 var ErrChanged = errors.New("the kernel's table is not this policy's")
 
@@ -170,6 +153,9 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 	}
 	e.running = Running{Source: Opened, Applied: e.opt.Now()}
 	e.placed, e.stored = false, false
+	if err := e.dir.SavePlace(""); err != nil {
+		e.opt.Log.Warn("the next start will take it that someone else removed the table", "error", err)
+	}
 	return nil
 }
 
@@ -192,7 +178,7 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 		e.seed(ctx, r)
 	}
 	err = e.conn.Commit(ctx, change)
-	if errors.Is(err, kernel.ErrStale) {
+	if errors.Is(err, kernel.ErrStale) || errors.Is(err, kernel.ErrLost) {
 		change, err = e.conn.Apply(ctx, want)
 	}
 	if err != nil {

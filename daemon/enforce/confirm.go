@@ -88,7 +88,7 @@ func (e *Enforcer) cookies() ([]uint64, bool) {
 	}
 	var cookies []uint64
 	for _, c := range list {
-		cookies = append(cookies, c.Cookie)
+		cookies = append(cookies, c.Cookie())
 	}
 	return cookies, true
 }

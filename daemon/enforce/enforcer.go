@@ -54,9 +54,11 @@ type Enforcer struct {
 	running Running
 	bans    []Ban           // of the state directory, sorted; those that have ended may be among them
 	placed  bool            // the bans have been put into the kernel's sets by this Enforcer
+	looked  uint32          // the kernel's generation when Repair last found, or made, all well; 0 for never
 	pending *store.Pending  // the change that is enforced and not confirmed; nil where there is none
 	kept    Running         // what comes back where it is not; Policy nil where that is not known
 	refused []store.Refusal // the latest last
+	ssh     []string        // cgroups of SSH services
 	stored  bool            // running is, or is being, stored as the last good policy; or is none to store
 }
 
@@ -86,7 +88,7 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
 	}
-	e := &Enforcer{opt: opt, dir: store.At(opt.State)}
+	e := &Enforcer{opt: opt, dir: store.At(opt.State), ssh: sshServices()}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}

@@ -45,4 +45,4 @@ func HostFacts() *check.Host {
 }
 
 // Connections is the TCP connections of the Enforcer's network namespace.
-func (e *Enforcer) Connections() ([]host.Connection, error) { return e.host.Connections() }
+func (e *Enforcer) Connections() ([]host.Socket, error) { return e.host.Connections() }

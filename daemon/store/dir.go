@@ -30,6 +30,7 @@ const (
 	historyFile     = "history"
 	emergencyFile   = "emergency"
 	bansFile        = "bans"
+	placeFile       = "place"
 	refusedFile     = "refused"
 	lockFile        = "lock"
 )

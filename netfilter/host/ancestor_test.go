@@ -104,7 +104,7 @@ func TestConnections(t *testing.T) {
 				}
 				for _, c := range list {
 					if c.Local == local && (c.Peer == ends[0] || c.Peer == ends[1]) {
-						seen = append(seen, c.Cookie)
+						seen = append(seen, c.Cookie())
 					}
 				}
 			}

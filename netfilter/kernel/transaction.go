@@ -48,7 +48,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 
 	b := newBatch(c.write.nextSeq(), tx.generation)
 	tx.batch = b
-	b.buf = slices.Grow(b.buf, ch.size())
+	b.reserve(ch.size())
 	b.subject = slices.Grow(b.subject, len(ch.ops)+1)
 	switch ch.table {
 	case tableMade:
@@ -83,10 +83,14 @@ func (c *Change) size() (n int) {
 	return n
 }
 
-// tableFlags makes a table owned only where it outlives its owner: one that vanished with the daemon would leave the host open.
+// tableFlags makes a table owned only where it outlives its owner, or was seized: one that vanished with the daemon would leave the
+// host open.
 func (c *Conn) tableFlags() uint32 {
-	if c.features.Persist {
+	switch {
+	case c.features.Persist:
 		return tableOwner | tablePersist
+	case c.seized:
+		return tableOwner
 	}
 	return 0
 }
