@@ -46,7 +46,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 		tx.generation = 0
 	}
 
-	b := newBatch(c.write.nextSeq(), tx.generation)
+	b := newBatch(c.opt.Table, c.write.nextSeq(), tx.generation)
 	tx.batch = b
 	b.buf = slices.Grow(b.buf, ch.size())
 	b.subject = slices.Grow(b.subject, len(ch.ops)+1)
@@ -83,13 +83,20 @@ func (c *Change) size() (n int) {
 	return n
 }
 
-// tableFlags makes a table owned only where it outlives its owner: one that vanished with the daemon would leave the host open.
+// tableFlags makes a table owned only where it outlives its owner, unless it shall vanish: one that enforces and vanished with the
+// daemon would leave the host open.
 func (c *Conn) tableFlags() uint32 {
-	if c.features.Persist {
+	switch {
+	case c.opt.Vanish:
+		return tableOwner
+	case c.features.Persist:
 		return tableOwner | tablePersist
 	}
 	return 0
 }
+
+// owns tells whether the table is made to have an owner.
+func (c *Conn) owns() bool { return c.opt.Vanish || c.features.Persist }
 
 // findHandles asks for the handles that a change needs and does not know.
 func (c *Conn) findHandles(ctx context.Context, ch *Change) (handles, error) {

@@ -7,8 +7,6 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"ringwall/netfilter/ruleset"
 )
 
 // Event tells of a transaction that someone else committed.
@@ -29,7 +27,7 @@ const eventGroup = 7
 //
 // Be aware: elements of sets that a rule adds, or that expire, are no transactions.
 func (c *Conn) Watch(ctx context.Context) (<-chan Event, error) {
-	s, err := openSocket(0)
+	s, err := openSocket(c.opt.Table, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -40,12 +38,12 @@ func (c *Conn) Watch(ctx context.Context) (<-chan Event, error) {
 	go func() {
 		defer close(events)
 		defer s.close()
-		w := watcher{own: c.write.port}
+		w := watcher{own: c.write.port, about: c.opt.Table}
 		for {
 			err := s.receive(ctx, true, w.take)
 			switch {
 			case errors.Is(err, unix.ENOBUFS):
-				w = watcher{own: w.own, done: []Event{{Lost: true}}}
+				w = watcher{own: w.own, about: w.about, done: []Event{{Lost: true}}}
 			case err != nil:
 				return
 			}
@@ -65,6 +63,7 @@ func (c *Conn) Watch(ctx context.Context) (<-chan Event, error) {
 // watcher gathers the messages of a transaction, which its new generation ends.
 type watcher struct {
 	own   uint32 // port whose transactions are left out
+	about string // the table
 	table bool   // the present transaction touches the table
 	done  []Event
 }
@@ -76,7 +75,7 @@ func (w *watcher) take(m message) error {
 	if m.typ != nftType(unix.NFT_MSG_NEWGEN) {
 		// In every kind of message the first attribute names the table.
 		for a := range attrs(m.body) {
-			w.table = w.table || a.typ == unix.NFTA_TABLE_NAME && a.str() == ruleset.TableName && m.family == unix.NFPROTO_INET
+			w.table = w.table || a.typ == unix.NFTA_TABLE_NAME && a.str() == w.about && m.family == unix.NFPROTO_INET
 		}
 		return nil
 	}

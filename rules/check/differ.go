@@ -17,6 +17,7 @@ type differ struct {
 	liveLeft int  // work that live may still do
 	naming   *naming
 	out      *Difference
+	within   func(policy.Dir, *space.Box) // leaves out packets that do not count; nil for all that come from now on
 }
 
 // side is how one policy judges the packets of a direction.
@@ -127,7 +128,11 @@ func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, 
 			c.Left = (work - used) * 2 / 3
 			left := c.Left
 			whole := d.space.Whole(dir, six)
-			whole.Limit(space.Time, d.space.From(d.now))
+			if d.within != nil {
+				d.within(dir, &whole)
+			} else {
+				whole.Limit(space.Time, d.space.From(d.now))
+			}
 			pieces, rest := c.Run(whole)
 			used += left - c.Left
 			taken := s.taken(six, rules)
@@ -137,7 +142,9 @@ func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, 
 					open = append(open, f)
 				} else if ok {
 					f.live = &live
-					d.widen(&f.box, &whole, taken)
+					if d.within == nil {
+						d.widen(&f.box, &whole, taken)
+					}
 					all = append(all, f)
 				}
 			}
