@@ -79,6 +79,7 @@ type otherwise struct {
 	*Otherwise
 	differ
 	cases map[caseKey]int
+	rules int // written so far
 }
 
 // caseKey is what makes packets one case.
@@ -304,7 +305,8 @@ func (f *found) families() []*space.Box {
 
 // add adds a rule to the policy.
 func (o *otherwise) add(dir policy.Dir, m policy.Match, d policy.Decision, v policy.Verdict) *policy.Rule {
-	r := &policy.Rule{ID: fmt.Sprintf("%d", len(o.Policy.Lists[dir])+1), List: dir, At: d.At, Text: d.By, Match: m, Action: policy.Action{Verdict: v}}
+	o.rules++
+	r := &policy.Rule{ID: fmt.Sprint(o.rules), List: dir, At: d.At, Text: d.By, Match: m, Action: policy.Action{Verdict: v}}
 	o.Policy.Lists[dir] = append(o.Policy.Lists[dir], r)
 	return r
 }
