@@ -38,6 +38,8 @@ type Config struct {
 	Watch    watch.Options
 	Kernel   kernel.Options
 	Now      func() time.Time   // nil stands for time.Now
+	Kept     []*os.File         // netfilter sockets that the service manager kept of an earlier run; taken over or closed
+	Keep     func(f *os.File)   // has the service manager keep the socket that owns the table; nil for none
 	Notify   func(state string) // tells the service manager, as sd_notify(3) has it; nil for none
 }
 
@@ -102,6 +104,12 @@ func Run(ctx context.Context, cfg Config) error {
 	return err
 }
 
+// place names the network namespace that the daemon serves, among those of all boots.
+func (d *daemon) place() string {
+	n := d.hello.Namespace
+	return fmt.Sprintf("%s %d %d %d", host.Boot(), n.Dev, n.Inode, n.Cookie)
+}
+
 // fill puts what is right for production in the place of what the configuration leaves out.
 func (d *daemon) fill() {
 	c := &d.cfg
@@ -131,6 +139,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
+	d.inherit()
 	d.enf, err = enforce.Open(ctx, enforce.Options{
 		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
 	})
@@ -142,12 +151,16 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.openDrops()
+	if d.cfg.Keep != nil {
+		d.cfg.Keep(d.enf.Socket())
+	}
 	return nil
 }
 
 // close gives back what open took.
 func (d *daemon) close() {
 	d.keeper.finish(d)
+	d.guard.release(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
 		d.log.Warn("close", "error", err)
 	}
@@ -155,6 +168,7 @@ func (d *daemon) close() {
 
 // start enforces what there is to enforce, and tells the service manager once it is.
 func (d *daemon) start(ctx context.Context) error {
+	d.guard.lookBack(ctx, d)
 	if !d.readFiles(ctx) {
 		d.log.Error("the policy's files are not enforced", "policy", d.cfg.Policy, "error", d.reload.Error)
 		r, err := d.enf.ApplyStored(ctx)
@@ -163,6 +177,7 @@ func (d *daemon) start(ctx context.Context) error {
 		}
 		d.settled(r, err)
 	}
+	d.guard.begin(ctx, d)
 	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
 	return nil
 }
@@ -186,6 +201,10 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 			call()
 		case err := <-d.keeper.done:
 			d.keeper.end(d, err)
+		case e, more := <-d.guard.events:
+			d.guard.hear(ctx, d, e, more)
+		case <-d.guard.wake:
+			d.guard.look(ctx, d)
 		case <-tick.C:
 			d.keep(ctx)
 		}
@@ -195,10 +214,10 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 // keep looks after what time and others change: the kernel's table, a reload that failed for no fault of the policy.
 func (d *daemon) keep(ctx context.Context) {
 	d.cfg.Notify("WATCHDOG=1")
-	if !d.again.IsZero() && d.cfg.Now().After(d.again) {
+	if !d.again.IsZero() && time.Now().After(d.again) {
 		d.reloadFiles(ctx)
 	}
-	if r := d.keeper.retry; !r.IsZero() && d.cfg.Now().After(r) {
+	if r := d.keeper.retry; !r.IsZero() && time.Now().After(r) {
 		d.keeper.begin(d)
 	}
 	d.guard.look(ctx, d)

@@ -60,6 +60,8 @@ func (d *daemon) numbers(ctx context.Context) ([]byte, error) {
 	m.sample(flag(s.Reload.OK))
 	m.counter("heals_total", "Times the table was put back after a foreign change.")
 	m.sample(float64(s.Heals))
+	m.gauge("fight", "1 where others changed the table again and again, and nobody but the daemon can change it any more.")
+	m.sample(flag(s.Fight))
 	m.counter("log_lost_total", "Packets that rules logged and the daemon did not get.")
 	m.sample(float64(s.LogLost))
 	m.gauge("applied_timestamp_seconds", "When the kernel's table was last changed.")

@@ -32,7 +32,7 @@ func (d *daemon) filesChanged(ctx context.Context) {
 		return // the watch signals now and then though nothing has changed
 	}
 	c := d.load()
-	if c.Digest == d.digest && (d.reload.OK || !c.OK()) {
+	if c.Digest == d.digest && (d.reload.OK || !c.OK() || d.enf.Refused(c.Digest) != nil) {
 		return
 	}
 	if d.enf.Running().Source == enforce.Opened {
@@ -40,18 +40,18 @@ func (d *daemon) filesChanged(ctx context.Context) {
 		d.log.Warn("the policy's files have changed, but the wall is open: not enforced")
 		return
 	}
-	d.reloading(func() { d.take(ctx, c) })
+	d.reloading(func() { d.follow(ctx, c) })
 }
 
 // reloadFiles enforces the files whatever they say, and brings an open wall back up.
 func (d *daemon) reloadFiles(ctx context.Context) (r *enforce.Report, err error) {
-	d.reloading(func() { r, err = d.take(ctx, d.load()) })
+	d.reloading(func() { r, err = d.follow(ctx, d.load()) })
 	return r, err
 }
 
 // readFiles is the first reload, and tells whether it is enforced.
 func (d *daemon) readFiles(ctx context.Context) bool {
-	r, _ := d.take(ctx, d.load())
+	r, _ := d.follow(ctx, d.load())
 	return r.Applied
 }
 
@@ -63,6 +63,14 @@ func (d *daemon) reloading(f func()) {
 	}
 	f()
 	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
+}
+
+// follow takes what the files say, unless it is refused.
+func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+	if err := d.enf.Refused(c.Digest); err != nil {
+		return d.heldBack(c, err)
+	}
+	return d.take(ctx, c)
 }
 
 // take enforces what the files say, and notes what came of it. A broken policy leaves what runs alone.
@@ -83,7 +91,7 @@ func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Repor
 		return r, err
 	case err != nil:
 		d.reload.Error = err.Error()
-		d.again = d.cfg.Now().Add(retryAfter)
+		d.again = time.Now().Add(retryAfter)
 	default:
 		d.reload.Error = c.Problem()
 	}

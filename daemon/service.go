@@ -48,7 +48,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	run := d.enf.Running()
 	s := &control.Status{
 		Hello: d.hello, Started: d.started,
-		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals,
+		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "",
 		Notes: append([]string{}, d.notes...),
 	}
 	note := func(text string) { s.Notes = append(s.Notes, text) }
@@ -78,8 +78,11 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	if d.guard.trouble != "" {
 		note("the table can't be looked after: " + d.guard.trouble)
 	}
+	if d.guard.fight != "" {
+		note(d.guard.fight)
+	}
 	if f, ok := d.enf.Features(); ok {
-		s.Persist, s.Owned = f.Persist, f.Persist && s.Enforced
+		s.Persist, s.Owned = f.Persist, d.enf.Owned() && s.Enforced
 	}
 	if d.drops == nil {
 		note("the log group can't be read: rules' logs are lost")

@@ -47,9 +47,18 @@ type Status struct {
 	Owned   bool   `json:"owned"`   // other programs can't change the table
 	Persist bool   `json:"persist"` // the table outlives the daemon while owned
 	Heals   uint64 `json:"heals"`   // times the table was put back after a foreign change
+	Healed  *Heal  `json:"healed,omitempty"`
+	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
 
 	Notes []string `json:"notes,omitempty"`
+}
+
+// Heal is the last time the table was put back after a foreign change.
+type Heal struct {
+	At     time.Time `json:"at"`
+	Change string    `json:"change"` // what had to be done
+	By     string    `json:"by"`     // "nft (pid 4711)": who made the change, as far as the kernel tells; else "unknown"
 }
 
 // Stale tells whether the files say something that is not enforced.

@@ -78,6 +78,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	e.stored = e.stored && same || from != Files && from != Socket
 	e.running = Running{Candidate: c, Source: from, Applied: at, rules: want}
 	r.Applied, r.Source = true, from
+	e.forgive(c.Digest)
 	e.noteInterfaces(c.Policy, r)
 	if err := e.placeBans(ctx, r.made); err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
@@ -89,18 +90,6 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 		return r, e.Stored(store())
 	}
 	return r, nil
-}
-
-// Repair puts the table back where someone changed it, and tells what had to be done; empty for nothing.
-func (e *Enforcer) Repair(ctx context.Context) (string, error) {
-	if e.running.rules == nil || e.lock == nil {
-		return "", nil
-	}
-	r := &Report{}
-	if err := e.commit(ctx, e.running.rules, r); err != nil {
-		return "", err
-	}
-	return r.Kernel, e.placeBans(ctx, r.made)
 }
 
 // ErrChanged tells that the kernel's table is not that of the running policy.
@@ -148,6 +137,9 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 	}
 	e.running = Running{Source: Opened, Applied: e.opt.Now()}
 	e.placed, e.stored = false, false
+	if err := e.dir.SavePlace(""); err != nil {
+		e.opt.Log.Warn("the next start will take it that someone else removed the table", "error", err)
+	}
 	return nil
 }
 
@@ -170,7 +162,7 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 		e.seed(ctx, r)
 	}
 	err = e.conn.Commit(ctx, change)
-	if errors.Is(err, kernel.ErrStale) {
+	if errors.Is(err, kernel.ErrStale) || errors.Is(err, kernel.ErrLost) {
 		change, err = e.conn.Apply(ctx, want)
 	}
 	if err != nil {

@@ -52,9 +52,11 @@ type Enforcer struct {
 	host    *host.Host
 
 	running Running
-	bans    []Ban // of the state directory, sorted; those that have ended may be among them
-	placed  bool  // the bans have been put into the kernel's sets by this Enforcer
-	stored  bool  // running is, or is being, stored as the last good policy; or is none to store
+	bans    []Ban  // of the state directory, sorted; those that have ended may be among them
+	placed  bool   // the bans have been put into the kernel's sets by this Enforcer
+	looked  uint32 // the kernel's generation when Repair last found, or made, all well; 0 for never
+	refused []store.Refusal
+	stored  bool // running is, or is being, stored as the last good policy; or is none to store
 }
 
 // Running is the policy that is enforced, as far as this process knows. Policy is nil where it knows of none.
@@ -163,6 +165,7 @@ func (e *Enforcer) recall(ctx context.Context) {
 		e.opt.Log.Warn("the stored bans can't be used", "error", err)
 	}
 	sortBans(e.bans)
+	e.recallRefused()
 }
 
 // nothingKnown is why there is no running policy: an error that wraps ErrNothingKnown.

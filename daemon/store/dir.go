@@ -27,8 +27,13 @@ const (
 	lastGoodFile  = "last-good"
 	emergencyFile = "emergency"
 	bansFile      = "bans"
+	placeFile     = "place"
+	refusedFile   = "refused"
 	lockFile      = "lock"
 )
+
+// replaced is the files that are replaced whole, each by way of a temporary one.
+var replaced = []string{lastGoodFile, emergencyFile, bansFile, placeFile, refusedFile}
 
 // Create makes the directory, for its owner alone, where there is none. Whoever can write to it can open the host: one
 // that others may write to, or that belongs to another user than this process or root, is refused and not changed.

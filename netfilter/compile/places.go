@@ -10,6 +10,7 @@ import (
 // places is the chains that lists begin with, all that follow them up to the rules' own, and by which ways packets come there.
 type places struct {
 	chains map[string]*ruleset.Chain
+	number map[*ruleset.Chain]int32
 	maps   map[string]*ruleset.Map
 	ways   map[string][]region
 	order  []*ruleset.Chain        // of chains, those that lead to others before them
@@ -24,10 +25,11 @@ const (
 
 func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
 	g := &places{
-		chains: make(map[string]*ruleset.Chain), maps: make(map[string]*ruleset.Map), ways: make(map[string][]region), rules: make(map[string]*policy.Rule),
+		chains: make(map[string]*ruleset.Chain), number: make(map[*ruleset.Chain]int32), maps: make(map[string]*ruleset.Map), ways: make(map[string][]region), rules: make(map[string]*policy.Rule),
 	}
-	for _, ch := range rs.Chains {
+	for i, ch := range rs.Chains {
 		g.chains[ch.Name] = ch
+		g.number[ch] = int32(i)
 	}
 	for _, m := range rs.Maps {
 		g.maps[m.Name] = m

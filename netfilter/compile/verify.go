@@ -200,7 +200,7 @@ func (d *Disagreement) Error() string {
 	if len(d.Got.Counters) > 0 {
 		fmt.Fprintf(&b, " as %s", strings.Join(d.Got.Counters, ", "))
 	}
-	fmt.Fprintf(&b, " (chains %s)", strings.Join(d.Got.Path, ", "))
+	fmt.Fprintf(&b, " (chains %s)", strings.Join(d.Got.Path(), ", "))
 	if d.What != "" {
 		fmt.Fprintf(&b, ": %s", d.What)
 	}

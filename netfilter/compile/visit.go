@@ -202,7 +202,7 @@ func (v *visitor) hits(r *region, i int, at spot, own *region, want *policy.Rule
 	}
 	d, err := v.hold(&pkt)
 	v.err = err
-	return (want == nil || d.Rule == want) && slices.Contains(v.path, v.chain.Name)
+	return (want == nil || d.Rule == want) && slices.Contains(v.path, v.number[v.chain])
 }
 
 // taken tells whether one of the chain's rules before rule i takes a packet, or sends it back, by its spans alone.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,7 @@ type batch struct {
 	subject []subject
 	setID   uint32 // the latest number of a set that is made in this batch
 	err     error  // the first thing that could not be encoded
+	region  region // where the messages of a large batch are
 
 	// The expressions of the rule under way, kept for their memory.
 	scratch builder
@@ -64,6 +66,24 @@ func newBatch(table string, seq, generation uint32) *batch {
 	return b
 }
 
+// reserve makes room for so many bytes of messages.
+func (b *batch) reserve(size int) {
+	if size >= largeBatch && b.region == nil {
+		if b.region = newRegion(len(b.buf) + size); b.region != nil {
+			b.buf = append(b.region[:0], b.buf...)
+			return
+		}
+	}
+	b.buf = slices.Grow(b.buf, size)
+}
+
+// release gives the memory of the messages back.
+func (b *batch) release() {
+	b.buf = nil
+	b.region.free()
+	b.region = nil
+}
+
 // message adds a message about the table.
 func (b *batch) message(s subject, msg, flags uint16, fill func()) {
 	b.seq++
@@ -94,11 +114,9 @@ func (b *batch) finish(commit bool) {
 	}
 }
 
-// errLost tells that the kernel's answer did not fit the socket's buffer: what became of the batch is not known.
-var errLost = errors.New("the kernel's answer was lost")
-
 // transact sends a finished batch and returns the kernel's objections, joined, each an *OpError.
 func (s *socket) transact(ctx context.Context, b *batch) error {
+	defer b.release()
 	if b.err != nil {
 		return b.err
 	}
@@ -144,7 +162,7 @@ func (s *socket) transact(ctx context.Context, b *batch) error {
 	case acked:
 		return nil
 	case lost:
-		return errLost
+		return ErrLost
 	}
-	return fmt.Errorf("nf_tables did not answer: %w", errLost)
+	return fmt.Errorf("nf_tables did not answer: %w", ErrLost)
 }

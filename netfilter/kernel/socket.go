@@ -43,16 +43,18 @@ func openSocket(about string, timeout time.Duration) (*socket, error) {
 		return nil, fmt.Errorf("open a netfilter socket: %w", os.NewSyscallError("socket", err))
 	}
 	s := &socket{about: about, fd: fd, file: os.NewFile(uintptr(fd), "netfilter socket"), timeout: timeout, buf: make([]byte, readBuffer)}
-	if err := s.setUp(); err != nil {
+	err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
+	if err == nil {
+		err = s.setUp()
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open a netfilter socket: %w", err), s.close())
 	}
 	return s, nil
 }
 
+// setUp prepares a socket that is bound.
 func (s *socket) setUp() error {
-	if err := unix.Bind(s.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("bind", err)
-	}
 	name, err := unix.Getsockname(s.fd)
 	if err != nil {
 		return os.NewSyscallError("getsockname", err)

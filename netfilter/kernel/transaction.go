@@ -48,7 +48,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 
 	b := newBatch(c.opt.Table, c.write.nextSeq(), tx.generation)
 	tx.batch = b
-	b.buf = slices.Grow(b.buf, ch.size())
+	b.reserve(ch.size())
 	b.subject = slices.Grow(b.subject, len(ch.ops)+1)
 	switch ch.table {
 	case tableMade:
@@ -83,20 +83,19 @@ func (c *Change) size() (n int) {
 	return n
 }
 
-// tableFlags makes a table owned only where it outlives its owner, unless it shall vanish: one that enforces and vanished with the
-// daemon would leave the host open.
+// tableFlags makes a table owned only where it outlives its owner, was seized, or shall vanish: one that enforces and vanished with
+// the daemon would leave the host open.
 func (c *Conn) tableFlags() uint32 {
 	switch {
 	case c.opt.Vanish:
 		return tableOwner
 	case c.features.Persist:
 		return tableOwner | tablePersist
+	case c.seized:
+		return tableOwner
 	}
 	return 0
 }
-
-// owns tells whether the table is made to have an owner.
-func (c *Conn) owns() bool { return c.opt.Vanish || c.features.Persist }
 
 // findHandles asks for the handles that a change needs and does not know.
 func (c *Conn) findHandles(ctx context.Context, ch *Change) (handles, error) {
