@@ -58,6 +58,8 @@ func (d *daemon) numbers(ctx context.Context) ([]byte, error) {
 	m.sample(seconds(s.Reload.At))
 	m.gauge("last_reload_successful", "1 where what was read then is enforced.")
 	m.sample(flag(s.Reload.OK))
+	m.gauge("reload_held_back", "1 where what was read then is held back, though it has no error.")
+	m.sample(flag(s.Reload.Held))
 	m.counter("heals_total", "Times the table was put back after a foreign change.")
 	m.sample(float64(s.Heals))
 	m.gauge("fight", "1 where others changed the table again and again, and nobody but the daemon can change it any more.")

@@ -70,6 +70,13 @@ func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Rep
 	if err := d.enf.Refused(c.Digest); err != nil {
 		return d.heldBack(c, err)
 	}
+	if c.OK() {
+		held, notes := d.enf.Guard(c, false)
+		if held != nil {
+			return d.lockedOut(c, held)
+		}
+		defer d.warn(notes)
+	}
 	return d.take(ctx, c)
 }
 

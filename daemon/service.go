@@ -104,12 +104,22 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 		return nil, err
 	}
 	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) {
+		var notes []string
+		if c.OK() {
+			var held *enforce.Report
+			if held, notes = d.enf.Guard(c, req.Force, req.Sessions...); held != nil {
+				d.log.Warn("not applied: it would lock somebody out", "policy", c.Entry, "who", held.Lockout)
+				return held, nil
+			}
+		}
 		if files := d.load(); files.Digest == c.Digest && c.OK() {
 			var r *enforce.Report
 			d.reloading(func() { r, err = d.take(ctx, files) })
+			r.Notes = append(notes, r.Notes...)
 			return d.done(r, err)
 		}
 		r, err := d.enf.Apply(ctx, c, enforce.Socket)
+		r.Notes = append(notes, r.Notes...)
 		if r.Applied {
 			d.log.Info("enforced over the socket", "policy", c.Entry, "rules", r.Rules, "change", or(r.Kernel, "none"))
 			d.settled(r, err)

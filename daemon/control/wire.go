@@ -26,7 +26,10 @@ type PolicyRequest struct {
 	Entry  string         `json:"entry"`
 	Bundle *source.Bundle `json:"bundle"`
 	Strict bool           `json:"strict,omitempty"`
-	NFT    bool           `json:"nft,omitempty"` // dry-run: with the compiled table
+	NFT    bool           `json:"nft,omitempty"`   // dry-run: with the compiled table
+	Force  bool           `json:"force,omitempty"` // apply: though it locks somebody out
+	// Sessions is the SSH sessions that the request is made from: the lock-out guard sees to them, too.
+	Sessions []host.Session `json:"sessions,omitempty"`
 }
 
 // Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().
@@ -68,6 +71,7 @@ func (s *Status) Stale() bool { return !s.Reload.OK || s.Source != enforce.Files
 type Reload struct {
 	At          time.Time `json:"at,omitzero"`
 	OK          bool      `json:"ok"`
+	Held        bool      `json:"held,omitempty"`  // what was read is held back, though it has no error
 	Error       string    `json:"error,omitempty"` // in one line, where not OK
 	Diagnostics diag.List `json:"diagnostics,omitempty"`
 	Good        uint64    `json:"good"` // reloads since the daemon started

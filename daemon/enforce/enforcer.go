@@ -56,7 +56,8 @@ type Enforcer struct {
 	placed  bool   // the bans have been put into the kernel's sets by this Enforcer
 	looked  uint32 // the kernel's generation when Repair last found, or made, all well; 0 for never
 	refused []store.Refusal
-	stored  bool // running is, or is being, stored as the last good policy; or is none to store
+	ssh     []string // cgroups of SSH services
+	stored  bool     // running is, or is being, stored as the last good policy; or is none to store
 }
 
 // Running is the policy that is enforced, as far as this process knows. Policy is nil where it knows of none.
@@ -85,7 +86,7 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
 	}
-	e := &Enforcer{opt: opt, dir: store.At(opt.State)}
+	e := &Enforcer{opt: opt, dir: store.At(opt.State), ssh: sshServices()}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"ringwall/daemon/impact"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/check"
 	"ringwall/rules/diag"
@@ -25,6 +26,9 @@ type Report struct {
 	// Difference is the change by packets: what is treated differently than by the policy that is enforced. Dry-run only,
 	// and nil where nothing is enforced or no rule changes.
 	Difference *check.Difference `json:"difference,omitempty"`
+
+	// Lockout is whom the policy would lock out, where it was held back for that.
+	Lockout *impact.Lockout `json:"lockout,omitempty"`
 
 	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
 	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only

@@ -54,7 +54,7 @@ func Differ(before, after *policy.Policy, now int64, work int) (*Otherwise, erro
 		return nil, fmt.Errorf("the policies are %w", err)
 	}
 	d.naming = newNaming(d.space, now, d.old, d.new)
-	d.within = o.counted
+	d.exact = true
 	o.frame()
 	for _, dir := range policy.Dirs {
 		if err := o.direction(dir, work/len(policy.Dirs)); err != nil {
@@ -164,10 +164,15 @@ func (o *otherwise) dynamicSets() map[string]*policy.Set {
 
 // direction writes the rules of one direction: what is decided before the rules; what never reaches them; the rest.
 func (o *otherwise) direction(dir policy.Dir, work int) error {
-	s, all, open, _, err := o.search(dir, work)
+	s, err := o.sides(dir)
 	if err != nil {
 		return err
 	}
+	all, open, _ := o.among(s, dir, work, func(_, six bool) (space.Box, bool) {
+		whole := o.space.Whole(dir, six)
+		o.counted(dir, &whole)
+		return whole, true
+	})
 	if len(open) > 0 {
 		return fmt.Errorf("the policies are too different to say what is decided otherwise: not decided for %s", o.naming.packets(&open[0]).Text)
 	}
