@@ -31,6 +31,7 @@ type Config struct {
 
 	Owner    string           // the user besides root, by name or number, who may own the policy's files; empty for none
 	Build    string           // version of the program
+	Confirm  time.Duration    // how long a reload stands without a confirmation; 0 for ever
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for enforce.DefaultLogGroup
 	Hangup   <-chan os.Signal // each signal reloads; nil for none
 	Log      *slog.Logger     // nil for none
@@ -38,8 +39,12 @@ type Config struct {
 	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Watch    watch.Options
 	Kernel   kernel.Options
-	Now      func() time.Time   // nil stands for time.Now
-	Notify   func(state string) // tells the service manager, as sd_notify(3) has it; nil for none
+	Now      func() time.Time     // nil stands for time.Now
+	Boot     string               // id of this boot; empty stands for that of the machine
+	Uptime   func() time.Duration // since that boot, as no one can set it; nil stands for that of the machine
+	Kept     []*os.File           // netfilter sockets that the service manager kept of an earlier run; taken over or closed
+	Keep     func(f *os.File)     // has the service manager keep the socket that owns the table; nil for none
+	Notify   func(state string)   // tells the service manager, as sd_notify(3) has it; nil for none
 }
 
 // daemon is one Run. All but calls, stopped and origins is the loop's alone.
@@ -60,6 +65,7 @@ type daemon struct {
 	notes   []string       // about what is enforced
 	heals   uint64
 	guard   guard
+	window  window
 	keeper  keeper
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
@@ -103,6 +109,12 @@ func Run(ctx context.Context, cfg Config) error {
 	return err
 }
 
+// place names the network namespace that the daemon serves, among those of all boots.
+func (d *daemon) place() string {
+	n := d.hello.Namespace
+	return fmt.Sprintf("%s %d %d %d", host.Boot(), n.Dev, n.Inode, n.Cookie)
+}
+
 // fill puts what is right for production in the place of what the configuration leaves out.
 func (d *daemon) fill() {
 	c := &d.cfg
@@ -121,6 +133,14 @@ func (d *daemon) fill() {
 	if c.Notify == nil {
 		c.Notify = func(string) {}
 	}
+	if c.Uptime == nil {
+		c.Uptime = host.Uptime
+	}
+	if id, err := host.BootID(); err != nil {
+		c.Log.Warn("a change to be confirmed is timed by the time of day", "error", err)
+	} else {
+		c.Boot = or(c.Boot, id)
+	}
 	c.Watch.Log = c.Log
 	d.log, d.started = c.Log, c.Now()
 }
@@ -132,6 +152,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.hello = control.Hello{Build: d.cfg.Build, Owner: d.cfg.Owner, PID: os.Getpid(), Namespace: ns}
+	d.inherit()
 	d.enf, err = enforce.Open(ctx, enforce.Options{
 		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
 	})
@@ -143,12 +164,16 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.openDrops()
+	if d.cfg.Keep != nil {
+		d.cfg.Keep(d.enf.Socket())
+	}
 	return nil
 }
 
 // close gives back what open took.
 func (d *daemon) close() {
 	d.keeper.finish(d)
+	d.guard.release(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
 		d.log.Warn("close", "error", err)
 	}
@@ -156,7 +181,8 @@ func (d *daemon) close() {
 
 // start enforces what there is to enforce, and tells the service manager once it is.
 func (d *daemon) start(ctx context.Context) error {
-	if !d.readFiles(ctx) {
+	d.guard.lookBack(ctx, d)
+	if !d.resume(ctx) && !d.readFiles(ctx) {
 		d.log.Error("the policy's files are not enforced", "policy", d.cfg.Policy, "error", d.reload.Error)
 		r, err := d.enf.ApplyStored(ctx)
 		if err != nil && !r.Applied {
@@ -164,6 +190,7 @@ func (d *daemon) start(ctx context.Context) error {
 		}
 		d.settled(r, err)
 	}
+	d.guard.begin(ctx, d)
 	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
 	return nil
 }
@@ -187,6 +214,10 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 			call()
 		case err := <-d.keeper.done:
 			d.keeper.end(d, err)
+		case e, more := <-d.guard.events:
+			d.guard.hear(ctx, d, e, more)
+		case <-d.guard.wake:
+			d.guard.look(ctx, d)
 		case <-tick.C:
 			d.keep(ctx)
 		}
@@ -196,11 +227,12 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 // keep looks after what time and others change: the kernel's table, a reload that failed for no fault of the policy.
 func (d *daemon) keep(ctx context.Context) {
 	d.cfg.Notify("WATCHDOG=1")
-	if !d.again.IsZero() && d.cfg.Now().After(d.again) {
+	if !d.again.IsZero() && time.Now().After(d.again) {
 		d.reloadFiles(ctx)
 	}
-	if r := d.keeper.retry; !r.IsZero() && d.cfg.Now().After(r) {
+	if r := d.keeper.retry; !r.IsZero() && time.Now().After(r) {
 		d.keeper.begin(d)
 	}
+	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
 }

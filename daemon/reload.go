@@ -36,7 +36,7 @@ func (d *daemon) filesChanged(ctx context.Context) {
 		return // the watch signals now and then though nothing has changed
 	}
 	c := d.load()
-	if c.Digest == d.digest && (d.reload.OK || !c.OK()) {
+	if c.Digest == d.digest && (d.reload.OK || !c.OK() || d.enf.Refused(c.Digest) != nil) {
 		return
 	}
 	if d.enf.Running().Source == enforce.Opened {
@@ -44,18 +44,18 @@ func (d *daemon) filesChanged(ctx context.Context) {
 		d.log.Warn("the policy's files have changed, but the wall is open: not enforced")
 		return
 	}
-	d.reloading(func() { d.take(ctx, c) })
+	d.reloading(func() { d.follow(ctx, c) })
 }
 
 // reloadFiles enforces the files whatever they say, and brings an open wall back up.
 func (d *daemon) reloadFiles(ctx context.Context) (r *enforce.Report, err error) {
-	d.reloading(func() { r, err = d.take(ctx, d.load()) })
+	d.reloading(func() { r, err = d.follow(ctx, d.load()) })
 	return r, err
 }
 
 // readFiles is the first reload, and tells whether it is enforced.
 func (d *daemon) readFiles(ctx context.Context) bool {
-	r, _ := d.take(ctx, d.load())
+	r, _ := d.follow(ctx, d.load())
 	return r.Applied
 }
 
@@ -69,11 +69,31 @@ func (d *daemon) reloading(f func()) {
 	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
 }
 
+// follow takes what the files say, unless it is refused.
+func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+	if err := d.enf.Refused(c.Digest); err != nil {
+		return d.heldBack(c, err)
+	}
+	if c.OK() {
+		held, notes := d.enf.Guard(c, d.filesHaveWindow())
+		if held != nil {
+			return d.lockedOut(c, held)
+		}
+		defer d.warn(notes)
+	}
+	return d.take(ctx, c)
+}
+
 // take enforces what the files say, and notes what came of it. A broken policy leaves what runs alone.
 func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+	return d.takeBy(ctx, c, d.applyFiles)
+}
+
+// takeBy is take, where the way to apply the files is another.
+func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(context.Context, *enforce.Candidate) (*enforce.Report, error)) (*enforce.Report, error) {
 	d.digest, d.again = c.Digest, time.Time{}
 	begun := time.Now()
-	r, err := d.enf.Apply(ctx, c, enforce.Files)
+	r, err := apply(ctx, c)
 	took := time.Since(begun).Round(time.Millisecond)
 	c.Lint(d.cfg.Now().Unix())
 	r.Diagnostics = c.Diags
@@ -87,7 +107,7 @@ func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Repor
 		return r, err
 	case err != nil:
 		d.reload.Error = err.Error()
-		d.again = d.cfg.Now().Add(retryAfter)
+		d.again = time.Now().Add(retryAfter)
 	default:
 		d.reload.Error = c.Problem()
 	}
@@ -120,6 +140,9 @@ func (d *daemon) statusLine() string {
 		return "OPEN: the wall was taken down"
 	}
 	line := fmt.Sprintf("enforcing %s (%s), %d rules", run.Entry, run.Source, run.Rules())
+	if a := d.awaited(); a != nil {
+		line += "; NOT CONFIRMED: the policy before it comes back at " + a.Deadline.Local().Format(time.TimeOnly)
+	}
 	if !d.reload.OK {
 		line += "; the files are not enforced: " + d.reload.Error
 	}

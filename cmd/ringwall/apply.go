@@ -29,7 +29,9 @@ func (f *front) applyVerb() *cobra.Command {
 			As with 'run', the policy's files must be in the hands of root or of the user that --owner names; without it, of the user that
 			the daemon's --owner names.
 
-			From an SSH session whose next connection the policy would refuse it asks first.
+			A policy that would lock somebody out is not applied: where the next connection of a live SSH session would be refused, or
+			where SSH listens, nobody has a session, and the policy has neither a failsafe nor a rule that admits anybody to it. --force
+			goes on all the same.
 
 			--last-good enforces what the state directory holds instead: the policy that was enforced last, or, where there is none that
 			can be used, the emergency policy. It is for the boot.`),
@@ -51,7 +53,7 @@ func (f *front) applyVerb() *cobra.Command {
 		},
 	}
 	verb.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
-	verb.Flags().BoolVar(&force, "force", false, "ask nothing")
+	verb.Flags().BoolVar(&force, "force", false, "go on though it locks somebody out")
 	f.ownerFlag(verb)
 	verb.Flags().BoolVar(&lastGood, "last-good", false, "enforce the stored policy, else the emergency policy")
 	return verb
@@ -65,14 +67,12 @@ func (f *front) apply(ctx context.Context, name string, strict, force bool) erro
 	}
 	c := enforce.Load(files, absolute(name), onHost(strict))
 	read()
-	if c.OK() && !force {
-		if err := f.guardSession(c.Policy); err != nil {
-			return err
-		}
-	}
+	sessions := f.sshSessions()
 	r, err := daemonOrSelf(ctx, f, false,
-		func(d *control.Client) (*enforce.Report, error) { return d.Apply(ctx, c, strict) },
-		func(e *enforce.Enforcer) (*enforce.Report, error) { return e.Apply(ctx, c, enforce.Files) })
+		func(d *control.Client) (*enforce.Report, error) {
+			return d.Apply(ctx, c, strict, func(req *control.PolicyRequest) { req.Force, req.Sessions = force, sessions })
+		},
+		func(e *enforce.Enforcer) (*enforce.Report, error) { return guarded(ctx, e, c, force, sessions) })
 	if err != nil {
 		return err
 	}
@@ -118,30 +118,24 @@ func onHost(strict bool) enforce.LoadOptions {
 	}
 }
 
-// guardSession asks where a policy would refuse the next connection of the SSH session that this runs in, whatever
-// interface it came by.
-func (f *front) guardSession(p *policy.Policy) error {
-	s, ok := host.SSHSession(f.getenv)
-	if !ok {
-		return nil
+// sshSessions is the SSH session that this runs in, as far as that can be told.
+func (f *front) sshSessions() []host.Session {
+	if s, ok := host.SSHSession(f.getenv); ok {
+		return []host.Session{s}
 	}
-	pkt := policy.Packet{
-		Dir: policy.In, Src: s.Peer.Addr(), Dst: s.Local.Addr(), Proto: policy.ProtoTCP,
-		Sport: s.Peer.Port(), Dport: s.Local.Port(), HopLimit: 64, Time: time.Now().Unix(),
-	}
-	d := p.Decide(&pkt)
-	if d.Verdict == policy.Allow {
-		return nil
-	}
-	for _, name := range interfaceNames() {
-		if pkt.IIf = name; name == policy.Loopback && !s.Peer.Addr().IsLoopback() {
-			continue
-		}
-		if p.Decide(&pkt).Verdict == policy.Allow {
-			return nil
+	return nil
+}
+
+// guarded has an Enforcer of this process apply a candidate unless that would lock somebody out.
+func guarded(ctx context.Context, e *enforce.Enforcer, c *enforce.Candidate, force bool, sessions []host.Session) (*enforce.Report, error) {
+	var notes []string
+	if c.OK() {
+		var held *enforce.Report
+		if held, notes = e.Guard(c, force, sessions...); held != nil {
+			return held, nil
 		}
 	}
-	return f.confirm(fmt.Sprintf(
-		"This SSH session comes from %s, and the policy would refuse the next such connection to port %d (%s).\n",
-		s.Peer.Addr(), s.Local.Port(), decider(d)), "apply")
+	r, err := e.Apply(ctx, c, enforce.Files)
+	r.Notes = append(notes, r.Notes...)
+	return r, err
 }

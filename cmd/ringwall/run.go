@@ -40,6 +40,7 @@ func (f *front) runVerb() *cobra.Command {
 			return daemon.Run(cmd.Context(), daemon.Config{
 				Policy: absolute(f.config), Owner: f.owner, State: f.stateDir, Socket: f.socket,
 				Build: version, Hangup: hangup, Log: log, Notify: daemon.Systemd(log),
+				Kept: daemon.SystemdKept(), Keep: daemon.SystemdKeep(log),
 			})
 		},
 	}

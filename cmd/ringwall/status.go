@@ -130,6 +130,9 @@ func (f *front) printStatus(a statusAnswer) {
 	if a.Daemon {
 		line("daemon", "pid %d, %s, up since %s", a.PID, a.Build, since(a.Started, now))
 		line("table", "%s", tableText(a.Status))
+		if h := a.Healed; h != nil {
+			line("healed", "%s, after %s: %s", since(h.At, now), h.By, h.Change)
+		}
 		if a.LogLost > 0 {
 			line("log", "%s lost", count(int(a.LogLost), "packet"))
 		}
