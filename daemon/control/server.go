@@ -25,6 +25,7 @@ type Service interface {
 	Bans(ctx context.Context, req BansRequest) ([]enforce.Ban, error)
 	TakeDown(ctx context.Context) error
 	Metrics() http.Handler
+	Observing
 }
 
 // The bounds of what a client may take: a policy comes with its list files.
@@ -87,6 +88,7 @@ func (s *Server) routes(svc Service) http.Handler {
 	handle(http.MethodPost, pathTakeDown, writes, post(func(ctx context.Context, _ struct{}) (struct{}, error) {
 		return struct{}{}, svc.TakeDown(ctx)
 	}))
+	observing(svc, handle)
 	return s.entrance(mux)
 }
 

@@ -24,16 +24,17 @@ func (d Dir) Path() string { return d.path }
 
 // The files of a state directory.
 const (
-	lastGoodFile  = "last-good"
-	emergencyFile = "emergency"
-	bansFile      = "bans"
-	placeFile     = "place"
-	refusedFile   = "refused"
-	lockFile      = "lock"
+	lastGoodFile    = "last-good"
+	emergencyFile   = "emergency"
+	bansFile        = "bans"
+	placeFile       = "place"
+	refusedFile     = "refused"
+	observationFile = "observation"
+	lockFile        = "lock"
 )
 
 // replaced is the files that are replaced whole, each by way of a temporary one.
-var replaced = []string{lastGoodFile, emergencyFile, bansFile, placeFile, refusedFile}
+var replaced = []string{lastGoodFile, emergencyFile, bansFile, placeFile, refusedFile, observationFile}
 
 // Create makes the directory, for its owner alone, where there is none. Whoever can write to it can open the host: one
 // that others may write to, or that belongs to another user than this process or root, is refused and not changed.
