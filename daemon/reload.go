@@ -71,7 +71,7 @@ func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Rep
 		return d.heldBack(c, err)
 	}
 	if c.OK() {
-		held, notes := d.enf.Guard(c, false)
+		held, notes := d.enf.Guard(c, d.filesHaveWindow())
 		if held != nil {
 			return d.lockedOut(c, held)
 		}
@@ -82,9 +82,14 @@ func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Rep
 
 // take enforces what the files say, and notes what came of it. A broken policy leaves what runs alone.
 func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+	return d.takeBy(ctx, c, d.applyFiles)
+}
+
+// takeBy is take, where the way to apply the files is another.
+func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(context.Context, *enforce.Candidate) (*enforce.Report, error)) (*enforce.Report, error) {
 	d.digest, d.again = c.Digest, time.Time{}
 	begun := time.Now()
-	r, err := d.enf.Apply(ctx, c, enforce.Files)
+	r, err := apply(ctx, c)
 	took := time.Since(begun).Round(time.Millisecond)
 	c.Lint(d.cfg.Now().Unix())
 	r.Diagnostics = c.Diags
@@ -131,6 +136,9 @@ func (d *daemon) statusLine() string {
 		return "OPEN: the wall was taken down"
 	}
 	line := fmt.Sprintf("enforcing %s (%s), %d rules", run.Entry, run.Source, run.Rules())
+	if a := d.awaited(); a != nil {
+		line += "; NOT CONFIRMED: the policy before it comes back at " + a.Deadline.Local().Format(time.TimeOnly)
+	}
 	if !d.reload.OK {
 		line += "; the files are not enforced: " + d.reload.Error
 	}

@@ -7,6 +7,7 @@ import (
 
 	"ringwall/daemon/enforce"
 	"ringwall/daemon/observe"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
 	"ringwall/rules/source"
@@ -31,6 +32,26 @@ type PolicyRequest struct {
 	Force  bool           `json:"force,omitempty"` // apply: though it locks somebody out
 	// Sessions is the SSH sessions that the request is made from: the lock-out guard sees to them, too.
 	Sessions []host.Session `json:"sessions,omitempty"`
+
+	Confirm time.Duration `json:"confirm,omitempty"` // apply: how long it stands without a confirmation, in nanoseconds; 0 for ever
+	ConfirmRequest
+}
+
+// ConfirmRequest is what a client says of itself to confirm a change: the SSH connection that it runs in, where it found one.
+type ConfirmRequest struct {
+	Session    *host.Session `json:"session,omitempty"`
+	NoSession  string        `json:"no_session,omitempty"`  // why it found none
+	AnySession bool          `json:"any_session,omitempty"` // it counts, whatever connection it comes over
+	Says       string        `json:"says,omitempty"`        // who the user is by the client's word, where that is not the peer's account
+}
+
+// RollbackRequest asks for a policy of the history, as an enforce.Past numbers it.
+type RollbackRequest struct {
+	Number  int           `json:"number"`
+	Confirm time.Duration `json:"confirm,omitempty"` // as with PolicyRequest, like what follows
+	ConfirmRequest
+	Force    bool           `json:"force,omitempty"`
+	Sessions []host.Session `json:"sessions,omitempty"`
 }
 
 // Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().
@@ -47,6 +68,10 @@ type Status struct {
 	Bans     int            `json:"bans"`
 
 	Reload Reload `json:"reload"`
+
+	Awaited   *enforce.Awaited `json:"awaited,omitempty"` // the change that is enforced and not confirmed
+	Refused   []store.Refusal  `json:"refused,omitempty"` // policies that are not loaded unless 'apply' names them
+	Rollbacks uint64           `json:"rollbacks"`         // times an older policy came back since the daemon started
 
 	Owned   bool   `json:"owned"`   // other programs can't change the table
 	Persist bool   `json:"persist"` // the table outlives the daemon while owned
@@ -113,4 +138,7 @@ const (
 	pathBan      = "/ban"
 	pathUnban    = "/unban"
 	pathTakeDown = "/take-down"
+	pathConfirm  = "/confirm"
+	pathRollback = "/rollback"
+	pathHistory  = "/history"
 )
