@@ -18,6 +18,7 @@ import (
 	"ringwall/daemon/control"
 	"ringwall/daemon/droplog"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
 	"ringwall/daemon/watch"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
@@ -69,6 +70,8 @@ type daemon struct {
 	keeper  keeper
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
+
+	observer *observe.Observer
 }
 
 // Run enforces the policy until ctx ends, which is no error, and leaves the rules in place. Where the policy's files
@@ -164,6 +167,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.openDrops()
+	d.openObserver()
 	if d.cfg.Keep != nil {
 		d.cfg.Keep(d.enf.Socket())
 	}
@@ -173,6 +177,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 // close gives back what open took.
 func (d *daemon) close() {
 	d.keeper.finish(d)
+	d.observer.Close(context.Background())
 	d.guard.release(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
 		d.log.Warn("close", "error", err)
@@ -235,4 +240,5 @@ func (d *daemon) keep(ctx context.Context) {
 	}
 	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
+	d.keepObserving(ctx)
 }

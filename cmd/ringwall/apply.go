@@ -16,6 +16,7 @@ import (
 // applyVerb enforces a policy.
 func (f *front) applyVerb() *cobra.Command {
 	var strict, force, lastGood bool
+	var watch observeFlags
 	verb := &cobra.Command{
 		Use:   "apply [FILE]",
 		Short: "Enforce a policy, in one transaction",
@@ -33,16 +34,23 @@ func (f *front) applyVerb() *cobra.Command {
 			where SSH listens, nobody has a session, and the policy has neither a failsafe nor a rule that admits anybody to it. --force
 			goes on all the same.
 
+			--observe enforces nothing: the policy that is enforced stays so, and the daemon counts and logs what this one would decide
+			otherwise, until 'ringwall observe stop' or for as long as --for says. 'ringwall observe' shows it.
+
 			--last-good enforces what the state directory holds instead: the policy that was enforced last, or, where there is none that
 			can be used, the emergency policy. It is for the boot.`),
 		Example: examples(
 			"the policy of this host", "ringwall apply",
 			"another one, for now", "ringwall apply other.yaml",
+			"count what it would decide otherwise", "ringwall apply --observe new.yaml --for 7d",
 			"at boot, before the network", "ringwall apply --last-good",
 		),
 		Args:              atMost(1),
 		ValidArgsFunction: completePolicies,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch.on || watch.span != "" {
+				return f.observe(cmd.Context(), args, watch, strict, lastGood)
+			}
 			if lastGood {
 				if len(args) > 0 {
 					return usagef("--last-good takes no policy: it applies the one that was enforced last")
@@ -56,6 +64,7 @@ func (f *front) applyVerb() *cobra.Command {
 	verb.Flags().BoolVar(&force, "force", false, "go on though it locks somebody out")
 	f.ownerFlag(verb)
 	verb.Flags().BoolVar(&lastGood, "last-good", false, "enforce the stored policy, else the emergency policy")
+	watch.define(verb)
 	return verb
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
 	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
@@ -79,6 +80,8 @@ type Status struct {
 	Healed  *Heal  `json:"healed,omitempty"`
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
+
+	Observed *observe.Report `json:"observed,omitempty"` // null where nothing is observed
 
 	Notes []string `json:"notes,omitempty"`
 }
