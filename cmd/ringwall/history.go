@@ -12,7 +12,6 @@ import (
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
 	"ringwall/rules/diag"
-	"ringwall/rules/source"
 )
 
 // historyVerb lists the last good policies.
@@ -125,8 +124,12 @@ func (f *front) goBack(ctx context.Context, e *enforce.Enforcer, req control.Rol
 	if held != nil {
 		return held, nil
 	}
-	files := enforce.Load(source.OS{}, absolute(f.config), onHost(false))
-	r, err := e.GoBack(ctx, c, f.who(), files.Digest)
+	files, err := f.trusted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	now := enforce.Load(files, absolute(f.config), onHost(false))
+	r, err := e.GoBack(ctx, c, f.who(), now.Digest)
 	r.Notes = append(notes, r.Notes...)
 	return r, err
 }

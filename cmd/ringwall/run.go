@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ringwall/daemon"
+	"ringwall/daemon/enforce"
 	"ringwall/daemon/settings"
 	"ringwall/rules/source"
 )
@@ -29,12 +30,16 @@ func (f *front) runVerb() *cobra.Command {
 			A policy that is broken changes nothing: the log, 'status' and the service manager say why. At the start the policy that was
 			enforced last takes its place, else the emergency policy.
 
+			The policy's files, and the directories and symlinks on the way to them, must belong to root, or to the user that --owner
+			names, and nobody else may be able to write them: to be able to write the policy is to be able to open the wall.
+
 			The daemon's own settings are a YAML file, which need not be there and is read at the start: 'confirm: 60s' has every reload
 			go back unless 'ringwall confirm' arrives in time. A mistake in it keeps the daemon from starting.
 
 			SIGHUP reloads. SIGTERM ends the daemon and leaves the rules in place. With --json the log is JSON, a record a line.`),
 		Example: examples(
 			"as the service manager does", "ringwall run",
+			"with a policy that is a clone of another user's", "ringwall run --owner ringwall-git",
 			"beside another, in a network namespace", "ip netns exec lab ringwall run --config lab.yaml --state-dir ./state --socket ./lab.sock",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,12 +52,13 @@ func (f *front) runVerb() *cobra.Command {
 			defer signal.Stop(hangup)
 			log := f.logger()
 			return daemon.Run(cmd.Context(), daemon.Config{
-				Policy: absolute(f.config), State: f.stateDir, Socket: f.socket, Confirm: own.Confirm,
+				Policy: absolute(f.config), Owner: f.owner, State: f.stateDir, Socket: f.socket, Confirm: own.Confirm,
 				Build: version, Hangup: hangup, Log: log, Notify: daemon.Systemd(log),
 				Kept: daemon.SystemdKept(), Keep: daemon.SystemdKeep(log),
 			})
 		},
 	}
+	f.ownerFlag(verb)
 	verb.Flags().StringVar(&file, "settings", defaultSettings, "the daemon's settings, a YAML `FILE`")
 	return verb
 }
@@ -60,9 +66,13 @@ func (f *front) runVerb() *cobra.Command {
 // defaultSettings is the daemon's settings where no other file is named.
 const defaultSettings = "/etc/ringwall/daemon.yaml"
 
-// settings reads the daemon's settings. A file that was not named need not be there.
+// settings reads the daemon's settings, which must be in the hands of root alone. A file that was not named need not be there.
 func (f *front) settings(file string, named bool) (settings.Settings, error) {
-	s, diags, err := settings.Load(source.OS{}, file)
+	files, err := enforce.HostFiles("")
+	if err != nil {
+		return settings.Settings{}, err
+	}
+	s, diags, err := settings.Load(files, file)
 	if errors.Is(err, fs.ErrNotExist) && !named {
 		return s, nil
 	}
