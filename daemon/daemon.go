@@ -18,6 +18,7 @@ import (
 	"ringwall/daemon/control"
 	"ringwall/daemon/droplog"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
 	"ringwall/daemon/watch"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
@@ -29,6 +30,7 @@ type Config struct {
 	State  string // state directory
 	Socket string // control socket
 
+	Owner    string           // the user besides root, by name or number, who may own the policy's files; empty for none
 	Build    string           // version of the program
 	Confirm  time.Duration    // how long a reload stands without a confirmation; 0 for ever
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for enforce.DefaultLogGroup
@@ -68,6 +70,8 @@ type daemon struct {
 	keeper  keeper
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
+
+	observer *observe.Observer
 }
 
 // Run enforces the policy until ctx ends, which is no error, and leaves the rules in place. Where the policy's files
@@ -150,7 +154,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
+	d.hello = control.Hello{Build: d.cfg.Build, Owner: d.cfg.Owner, PID: os.Getpid(), Namespace: ns}
 	d.inherit()
 	d.enf, err = enforce.Open(ctx, enforce.Options{
 		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
@@ -163,6 +167,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.openDrops()
+	d.openObserver()
 	if d.cfg.Keep != nil {
 		d.cfg.Keep(d.enf.Socket())
 	}
@@ -172,6 +177,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 // close gives back what open took.
 func (d *daemon) close() {
 	d.keeper.finish(d)
+	d.observer.Close(context.Background())
 	d.guard.release(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
 		d.log.Warn("close", "error", err)
@@ -234,4 +240,5 @@ func (d *daemon) keep(ctx context.Context) {
 	}
 	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
+	d.keepObserving(ctx)
 }

@@ -91,6 +91,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	} else {
 		s.LogLost = d.drops.Lost()
 	}
+	s.Observed = d.observer.Report(ctx)
 	return s
 }
 
@@ -179,12 +180,18 @@ func (d *daemon) Reload(ctx context.Context) (*enforce.Report, error) {
 
 // Ban adds to a dynamic set.
 func (d *daemon) Ban(ctx context.Context, req enforce.BanRequest) (*enforce.BanReport, error) {
-	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) { return d.enf.Ban(ctx, req) })
+	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) {
+		d.observer.Bans()
+		return d.enf.Ban(ctx, req)
+	})
 }
 
 // Unban takes out of a dynamic set.
 func (d *daemon) Unban(ctx context.Context, req control.UnbanRequest) (*enforce.BanReport, error) {
-	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) { return d.enf.Unban(ctx, req.Set, req.Prefixes) })
+	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) {
+		d.observer.Bans()
+		return d.enf.Unban(ctx, req.Set, req.Prefixes)
+	})
 }
 
 // Bans lists what dynamic sets hold.

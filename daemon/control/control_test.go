@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
 	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
@@ -37,6 +38,8 @@ type fake struct {
 
 	confirm  ConfirmRequest
 	rollback RollbackRequest
+
+	observed *ObserveRequest
 }
 
 var _ Service = (*fake)(nil)
@@ -83,6 +86,20 @@ func (f *fake) Bans(_ context.Context, req BansRequest) ([]enforce.Ban, error) {
 func (f *fake) TakeDown(context.Context) error {
 	f.asked = append(f.asked, "take-down")
 	return nil
+}
+
+func (f *fake) Observe(_ context.Context, req *ObserveRequest) (*Observed, error) {
+	f.observed = req
+	return f.Observed(nil)
+}
+
+func (f *fake) Observed(context.Context) (*Observed, error) {
+	return &Observed{Report: &observe.Report{Policy: "new.yaml", Cases: []observe.Case{{List: "in", Packets: 7}}}}, nil
+}
+
+func (f *fake) EndObservation(context.Context) (*Observed, error) {
+	f.asked = append(f.asked, "end observation")
+	return &Observed{}, nil
 }
 
 func (f *fake) Confirm(_ context.Context, req ConfirmRequest) (*enforce.Report, error) {

@@ -28,6 +28,7 @@ type Service interface {
 	Rollback(ctx context.Context, req RollbackRequest) (*enforce.Report, error)
 	History(ctx context.Context) ([]enforce.Past, error)
 	Metrics() http.Handler
+	Observing
 }
 
 // The bounds of what a client may take: a policy comes with its list files.
@@ -93,6 +94,7 @@ func (s *Server) routes(svc Service) http.Handler {
 	handle(http.MethodPost, pathTakeDown, writes, post(func(ctx context.Context, _ struct{}) (struct{}, error) {
 		return struct{}{}, svc.TakeDown(ctx)
 	}))
+	observing(svc, handle)
 	return s.entrance(mux)
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
 	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
@@ -19,7 +20,8 @@ const Version = "1"
 type Hello struct {
 	Build     string         `json:"build"` // the daemon's version
 	PID       int            `json:"pid"`
-	Namespace host.Namespace `json:"namespace"` // the network namespace that it serves
+	Owner     string         `json:"owner,omitempty"` // the user besides root who may own the policy's files
+	Namespace host.Namespace `json:"namespace"`       // the network namespace that it serves
 }
 
 // PolicyRequest hands a policy over: its contents, not a path.
@@ -78,6 +80,8 @@ type Status struct {
 	Healed  *Heal  `json:"healed,omitempty"`
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
+
+	Observed *observe.Report `json:"observed,omitempty"` // null where nothing is observed
 
 	Notes []string `json:"notes,omitempty"`
 }

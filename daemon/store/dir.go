@@ -32,11 +32,12 @@ const (
 	bansFile        = "bans"
 	placeFile       = "place"
 	refusedFile     = "refused"
+	observationFile = "observation"
 	lockFile        = "lock"
 )
 
 // replaced is the files that are replaced whole, each by way of a temporary one.
-var replaced = []string{lastGoodFile, unconfirmedFile, pendingFile, historyFile, emergencyFile, bansFile, refusedFile}
+var replaced = []string{lastGoodFile, unconfirmedFile, pendingFile, historyFile, emergencyFile, bansFile, placeFile, refusedFile, observationFile}
 
 // Create makes the directory, for its owner alone, where there is none. Whoever can write to it can open the host: one
 // that others may write to, or that belongs to another user than this process or root, is refused and not changed.

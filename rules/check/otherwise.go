@@ -145,21 +145,21 @@ func (o *otherwise) frame() {
 	}
 	o.Policy = &policy.Policy{
 		Entry: o.new.Entry, Base: base,
-		Sets: o.dynamicSets(), Given: map[string]addrset.Addrs{},
+		Sets: map[string]*policy.Set{}, Given: map[string]addrset.Addrs{},
 	}
 }
 
-// dynamicSets is the dynamic sets of both policies.
-func (o *otherwise) dynamicSets() map[string]*policy.Set {
-	out := map[string]*policy.Set{}
-	for _, p := range []*policy.Policy{o.old, o.new} {
-		for name, set := range p.Sets {
-			if set.Dynamic != nil {
-				out[name] = set
+// asks takes up the dynamic sets that addresses depend on.
+func (o *otherwise) asks(a policy.Addrs) {
+	for _, t := range a.Terms {
+		for _, name := range slices.Concat(t.In, t.NotIn) {
+			for _, p := range []*policy.Policy{o.old, o.new} {
+				if set := p.Sets[name]; set != nil && set.Dynamic != nil {
+					o.Policy.Sets[name] = set
+				}
 			}
 		}
 	}
-	return out
 }
 
 // direction writes the rules of one direction: what is decided before the rules; what never reaches them; the rest.
@@ -313,6 +313,8 @@ func (o *otherwise) add(dir policy.Dir, m policy.Match, d policy.Decision, v pol
 	o.rules++
 	r := &policy.Rule{ID: fmt.Sprint(o.rules), List: dir, At: d.At, Text: d.By, Match: m, Action: policy.Action{Verdict: v}}
 	o.Policy.Lists[dir] = append(o.Policy.Lists[dir], r)
+	o.asks(m.From)
+	o.asks(m.To)
 	return r
 }
 
