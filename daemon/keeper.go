@@ -29,7 +29,7 @@ func (k *keeper) end(d *daemon, err error) {
 	k.done = nil
 	if err := d.enf.Stored(err); err != nil {
 		d.log.Error(err.Error())
-		k.retry = d.cfg.Now().Add(retryAfter)
+		k.retry = time.Now().Add(retryAfter)
 		return
 	}
 	if k.begin(d); k.done == nil {

@@ -1,9 +1,16 @@
 package daemon
 
 import (
+	"fmt"
 	"log/slog"
+	"net"
+	"os"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
+
+	"ringwall/netfilter/kernel"
 )
 
 // Systemd tells the service manager that started this process, for Config.Notify. Without one it does nothing.
@@ -12,5 +19,72 @@ func Systemd(log *slog.Logger) func(state string) {
 		if _, err := sd.SdNotify(false, state); err != nil {
 			log.Debug("service manager", "error", err)
 		}
+	}
+}
+
+// keptName is the name of the owning socket in the service manager's store.
+const keptName = "nft"
+
+// SystemdKeep has the service manager that started this process keep a copy of a socket, for Config.Keep: it is handed to the next
+// process of the service, whatever became of this one. Without a service manager it does nothing.
+func SystemdKeep(log *slog.Logger) func(f *os.File) {
+	return func(f *os.File) {
+		name := os.Getenv("NOTIFY_SOCKET")
+		if name == "" {
+			return
+		}
+		// The socket is never ready to be read for good or ill: without FDPOLL=0 an error of it would end its keeping.
+		if err := sendFile(name, "FDSTORE=1\nFDNAME="+keptName+"\nFDPOLL=0", f); err != nil {
+			log.Warn("the service manager can't keep the table's owner: others can flush the table while the daemon is down", "error", err)
+		}
+	}
+}
+
+// sendFile sends a notification with a descriptor.
+func sendFile(name, state string, f *os.File) error {
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var sent error
+	err = raw.Control(func(fd uintptr) { _, _, sent = conn.WriteMsgUnix([]byte(state), unix.UnixRights(int(fd)), nil) })
+	if err != nil {
+		return err
+	}
+	return sent
+}
+
+// SystemdKept is what the service manager kept by SystemdKeep and handed to this process, for Config.Kept. It is to be called once.
+func SystemdKept() (kept []*os.File) {
+	for _, f := range activation.Files(true) {
+		if f.Name() == keptName {
+			kept = append(kept, f)
+		} else {
+			f.Close()
+		}
+	}
+	return kept
+}
+
+// inherit takes over the socket that an earlier run left with the service manager, if it is one of this network namespace: the
+// table is then owned without a break.
+func (d *daemon) inherit() {
+	for _, f := range d.cfg.Kept {
+		err := kernel.CheckSocket(f)
+		if err == nil && d.cfg.Kernel.Socket == nil {
+			d.cfg.Kernel.Socket = f
+			continue
+		}
+		if err == nil {
+			err = fmt.Errorf("there is another")
+		}
+		d.log.Warn("a socket that the service manager kept is of no use", "error", err)
+		f.Close()
+		d.cfg.Notify("FDSTOREREMOVE=1\nFDNAME=" + keptName)
 	}
 }

@@ -109,7 +109,7 @@ func readPID(f *os.File) int {
 
 // sweep removes the temporary files of writes that a crash has cut short. The caller has the lock, so none is in use.
 func (d Dir) sweep() {
-	leftover := regexp.MustCompile(`^\.(` + lastGoodFile + `|` + emergencyFile + `|` + bansFile + `)[0-9]+$`)
+	leftover := regexp.MustCompile(`^\.(` + strings.Join(replaced, "|") + `)[0-9]+$`)
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return // the next write says what is wrong

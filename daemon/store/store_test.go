@@ -368,3 +368,18 @@ func TestLockSweepsWhatACrashLeft(t *testing.T) {
 		t.Errorf("after a crash (-want +got):\n%s", diff)
 	}
 }
+
+func TestRefusedComesBack(t *testing.T) {
+	d := newDir(t)
+	if _, err := d.Refused(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("at first: %v", err)
+	}
+	want := []store.Refusal{{Digest: "d1", Why: "not confirmed", At: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	if err := d.SaveRefused(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.Refused()
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-saved +read):\n%s", err, diff)
+	}
+}

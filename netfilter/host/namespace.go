@@ -2,6 +2,8 @@ package host
 
 import (
 	"fmt"
+	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +38,15 @@ func cookie() uint64 {
 		return 0
 	}
 	return c
+}
+
+// Boot names the present run of the kernel; empty where it can't be told.
+func Boot() string {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
 }
 
 // String is the form that /proc and lsns print.

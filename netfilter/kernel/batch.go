@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,7 @@ type batch struct {
 	subject []subject
 	setID   uint32 // the latest number of a set that is made in this batch
 	err     error  // the first thing that could not be encoded
+	region  region // where the messages of a large batch are
 
 	// The expressions of the rule under way, kept for their memory.
 	scratch builder
@@ -51,9 +53,9 @@ func (b *builder) end(at int) { binary.NativeEndian.PutUint32(b.buf[at:], uint32
 // nftType is the netlink type of an nf_tables message.
 func nftType(msg uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | msg }
 
-// newBatch begins a transaction, guarded by a generation where that is not 0. Its first sequence number is seq.
-func newBatch(seq, generation uint32) *batch {
-	b := &batch{first: seq, seq: seq}
+// newBatch begins a transaction about a table, guarded by a generation where that is not 0. Its first sequence number is seq.
+func newBatch(table string, seq, generation uint32) *batch {
+	b := &batch{builder: builder{table: table}, first: seq, seq: seq}
 	at := b.begin(unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, seq, unspec, unix.NFNL_SUBSYS_NFTABLES)
 	if generation != 0 {
 		b.u32(unix.NFNL_BATCH_GENID, generation)
@@ -62,6 +64,24 @@ func newBatch(seq, generation uint32) *batch {
 	b.last = at
 	b.subject = append(b.subject, subject{op: "begin transaction"})
 	return b
+}
+
+// reserve makes room for so many bytes of messages.
+func (b *batch) reserve(size int) {
+	if size >= largeBatch && b.region == nil {
+		if b.region = newRegion(len(b.buf) + size); b.region != nil {
+			b.buf = append(b.region[:0], b.buf...)
+			return
+		}
+	}
+	b.buf = slices.Grow(b.buf, size)
+}
+
+// release gives the memory of the messages back.
+func (b *batch) release() {
+	b.buf = nil
+	b.region.free()
+	b.region = nil
 }
 
 // message adds a message about the table.
@@ -94,11 +114,9 @@ func (b *batch) finish(commit bool) {
 	}
 }
 
-// errLost tells that the kernel's answer did not fit the socket's buffer: what became of the batch is not known.
-var errLost = errors.New("the kernel's answer was lost")
-
 // transact sends a finished batch and returns the kernel's objections, joined, each an *OpError.
 func (s *socket) transact(ctx context.Context, b *batch) error {
+	defer b.release()
 	if b.err != nil {
 		return b.err
 	}
@@ -144,7 +162,7 @@ func (s *socket) transact(ctx context.Context, b *batch) error {
 	case acked:
 		return nil
 	case lost:
-		return errLost
+		return ErrLost
 	}
-	return fmt.Errorf("nf_tables did not answer: %w", errLost)
+	return fmt.Errorf("nf_tables did not answer: %w", ErrLost)
 }

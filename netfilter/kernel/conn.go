@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -14,6 +15,10 @@ import (
 
 // Options is how a Conn is made. The zero Options is right for production.
 type Options struct {
+	// Table is the name of the table, of family inet; empty stands for ruleset.TableName.
+	Table string
+	// Vanish makes a table that is owned, and gone with its Conn: for one that decides nothing.
+	Vanish bool
 	// Without forces features off, though the kernel has them.
 	Without Features
 	// Timeout bounds the wait for one answer of the kernel; 0 stands for 30 seconds. A context may end it earlier.
@@ -21,6 +26,10 @@ type Options struct {
 	// MaxElems bounds how many elements of a static set are read back; 0 stands for 65,536. A set that holds more is reported
 	// as unread, and known by its mark alone.
 	MaxElems int
+	// Socket is one that CheckSocket found good, to write with in the place of a new one; nil for none. Dial takes it over.
+	Socket *os.File
+	// EventBuffer is how many bytes of events may wait for Watch's receiver; 0 stands for 16 MiB.
+	EventBuffer int
 }
 
 // Conn is one lasting netlink socket that writes, in the network namespace of the thread that made it, and another that reads.
@@ -36,6 +45,10 @@ type Conn struct {
 	known *Observed
 	// stale counts the commits in a row that came too late.
 	stale int
+	// events is the socket of Watch, nil where nobody watches.
+	events *socket
+	// seized tells that the table is owned for the time being: see Seize.
+	seized bool
 }
 
 const (
@@ -51,6 +64,9 @@ const (
 
 // Dial opens a Conn and finds out what the kernel can do. Without CAP_NET_ADMIN the error is unix.EPERM.
 func Dial(opt Options) (*Conn, error) {
+	if opt.Table == "" {
+		opt.Table = ruleset.TableName
+	}
 	if opt.Timeout == 0 {
 		opt.Timeout = defaultTimeout
 	}
@@ -59,10 +75,15 @@ func Dial(opt Options) (*Conn, error) {
 	}
 	c := &Conn{opt: opt}
 	var err error
-	if c.write, err = openSocket(opt.Timeout); err != nil {
+	if opt.Socket != nil {
+		c.write, err = inheritSocket(opt.Table, opt.Socket, opt.Timeout)
+	} else {
+		c.write, err = openSocket(opt.Table, opt.Timeout)
+	}
+	if err != nil {
 		return nil, err
 	}
-	if c.read, err = openSocket(opt.Timeout); err != nil {
+	if c.read, err = openSocket(opt.Table, opt.Timeout); err != nil {
 		return nil, errors.Join(err, c.write.close())
 	}
 	found, err := probe(c.write)
@@ -70,6 +91,13 @@ func Dial(opt Options) (*Conn, error) {
 		return nil, errors.Join(err, c.Close())
 	}
 	c.features = found.without(opt.Without)
+	if opt.Socket != nil {
+		t, err := c.read.table(context.Background())
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		c.seized = t.owner == c.write.port && t.flags&tablePersist == 0
+	}
 	return c, nil
 }
 
@@ -88,7 +116,7 @@ func (c *Conn) Port() uint32 { return c.write.port }
 
 // reopen replaces the socket that reads, with whatever still comes in on it.
 func (c *Conn) reopen() error {
-	s, err := openSocket(c.opt.Timeout)
+	s, err := openSocket(c.opt.Table, c.opt.Timeout)
 	if err != nil {
 		return err
 	}
@@ -130,7 +158,7 @@ func (c *Conn) observeWhole(ctx context.Context) (*Observed, error) {
 			}
 		}
 		if attempt == observeAttempts {
-			return nil, fmt.Errorf("observe table inet %s: the kernel's rule sets change without rest", ruleset.TableName)
+			return nil, fmt.Errorf("observe table inet %s: the kernel's rule sets change without rest", c.opt.Table)
 		}
 	}
 }
@@ -202,7 +230,7 @@ func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset) (
 	switch {
 	case !o.Exists:
 		return Diff(nil, want), nil
-	case o.alien, c.features.Persist && !o.Owned && !o.Orphan:
+	case o.alien, c.owning() && !o.Owned && !o.Orphan, !c.owning() && o.Owned:
 		ch = Diff(nil, withCounts(want, o.Ruleset))
 	case o.Ruleset == want && !o.Orphan: // it is what was committed last, as it mostly is when somebody looks after it
 		return &Change{want: want, handles: o.handles}, nil
@@ -273,7 +301,7 @@ func (c *Conn) Validate(ctx context.Context, ch *Change) error {
 		return err
 	}
 	tx.finish(false)
-	return tx.refused(c.write.transact(ctx, tx.batch))
+	return tx.refused(c.transact(ctx, tx.batch))
 }
 
 // Commit carries a change out in one transaction, all or nothing; the table of a past owner is taken over before it. Where someone changed any table since the change was planned
@@ -301,7 +329,7 @@ func (c *Conn) send(ctx context.Context, ch *Change) error {
 	tx, err := c.encode(ctx, ch)
 	if err == nil {
 		tx.finish(true)
-		err = tx.refused(c.write.transact(ctx, tx.batch))
+		err = tx.refused(c.transact(ctx, tx.batch))
 	}
 	if errors.Is(err, ErrStale) {
 		c.stale++
@@ -358,7 +386,7 @@ func (c *Conn) Apply(ctx context.Context, want *ruleset.Ruleset) (*Change, error
 		if err == nil {
 			return ch, nil
 		}
-		if !errors.Is(err, ErrStale) || attempt == applyAttempts {
+		if !errors.Is(err, ErrStale) && !errors.Is(err, ErrLost) || attempt == applyAttempts {
 			return nil, err
 		}
 	}
@@ -375,7 +403,7 @@ func (c *Conn) DeleteTable(ctx context.Context) error {
 	if t.owner != 0 && t.owner != c.write.port {
 		return ownedError(t.owner)
 	}
-	b := newBatch(c.write.nextSeq(), 0)
+	b := newBatch(c.opt.Table, c.write.nextSeq(), 0)
 	b.delTable()
 	b.finish(true)
 	c.known = nil
@@ -386,8 +414,11 @@ func (c *Conn) DeleteTable(ctx context.Context) error {
 	return err
 }
 
-// transact sends a finished batch; its sequence numbers are taken.
+// transact sends a finished batch; its sequence numbers are taken. While a large one is committed nobody listens.
 func (c *Conn) transact(ctx context.Context, b *batch) error {
+	if c.events != nil && len(b.buf) >= quietFrom && c.events.join(false) == nil {
+		defer c.events.join(true)
+	}
 	err := c.write.transact(ctx, b)
 	c.write.seq = b.seq
 	return err
@@ -400,12 +431,12 @@ func (c *Conn) Counters(ctx context.Context) (map[string]ruleset.Counter, error)
 	var found map[string]ruleset.Counter
 	err := c.read.request(ctx, unix.NFT_MSG_GETOBJ, true,
 		func(b *builder) {
-			b.str(unix.NFTA_OBJ_TABLE, ruleset.TableName)
+			b.str(unix.NFTA_OBJ_TABLE, b.table)
 			b.u32(unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER)
 		},
 		func() { found = nil },
 		func(m message) error {
-			if o := parseObject(m.body); o.table == ruleset.TableName && o.typ == unix.NFT_OBJECT_COUNTER {
+			if o := parseObject(m.body); o.table == c.opt.Table && o.typ == unix.NFT_OBJECT_COUNTER {
 				if found == nil {
 					found = make(map[string]ruleset.Counter)
 				}

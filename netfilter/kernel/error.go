@@ -17,6 +17,10 @@ var ErrNoTable = errors.New("table inet ringwall does not exist")
 // ErrNoSet tells that there is no such set, or none that holds addresses put there by AddElements.
 var ErrNoSet = errors.New("no such dynamic set")
 
+// ErrLost tells that the kernel's answer did not fit the socket's buffer, or the kernel had no memory for it: whether the change was
+// carried out is not known. Who plans anew finds out.
+var ErrLost = errors.New("the kernel's answer was lost")
+
 // OwnedError tells that another socket owns the table.
 type OwnedError struct {
 	Port    uint32 // netlink port of the socket

@@ -5,9 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
-	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"ringwall/rules/addrset"
@@ -70,25 +70,16 @@ func (l *loader) addressFile(name string, at diag.Span) addrset.Addrs {
 	return f.sum
 }
 
-// parse reads the whole text. It makes one pass over the bytes, and no string of a line with an IPv4 address.
+// largeList is from how many bytes on the two halves of a list are read side by side.
+const largeList = 1 << 20
+
+// parse reads the whole text.
 func (f *listFile) parse(data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	lines := bytes.Count(data, []byte{'\n'}) + 1
-	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
-		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
-		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
-			f.v4 = extend(f.v4, r, lines-number)
-			data = data[min(n+1, len(data)):]
-			continue
-		}
-		line := data
-		if i := bytes.IndexByte(data, '\n'); i >= 0 {
-			line, data = data[:i], data[i+1:]
-		} else {
-			data = nil
-		}
-		f.line(line, number, lines-number)
+	if len(data) >= largeList && f.halves(data) {
+		return
 	}
+	data = f.lines(data, 0)
 	if f.found > maxListErrors {
 		severity := f.diags.Warnf
 		if f.errs {
@@ -100,8 +91,59 @@ func (f *listFile) parse(data []byte) {
 		}
 		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
-	f.sum = addrset.Addrs{V4: addrset.Take(trimmed(f.v4)), V6: addrset.Take(trimmed(f.v6))}
+	f.v4, f.v6 = trimmed(f.v4), trimmed(f.v6)
+	f.sumUp()
+}
+
+// sumUp makes a set of what was read.
+func (f *listFile) sumUp() {
+	f.sum = addrset.Addrs{V4: addrset.Take(f.v4), V6: addrset.Take(f.v6)}
 	f.v4, f.v6 = nil, nil
+}
+
+// halves reads two halves of the text side by side. Where there is anything to be said about a line it gives up, with nothing read:
+// findings have an order.
+func (f *listFile) halves(data []byte) bool {
+	newline := bytes.IndexByte(data[len(data)/2:], '\n')
+	if newline < 0 {
+		return false
+	}
+	middle := len(data)/2 + newline + 1
+	first, second := &listFile{name: f.name, diags: &diag.List{}}, &listFile{name: f.name, diags: &diag.List{}}
+	var both sync.WaitGroup
+	both.Go(func() {
+		second.lines(data[middle:], 0)
+		second.sumUp()
+	})
+	first.lines(data[:middle], bytes.Count(data[middle:], []byte{'\n'})+1)
+	first.sumUp()
+	if both.Wait(); first.found+second.found > 0 {
+		return false
+	}
+	f.sum = addrset.Addrs{V4: join(first.sum.V4, second.sum.V4), V6: join(first.sum.V6, second.sum.V6)}
+	return true
+}
+
+// lines reads a text, which so many lines follow, and returns what it did not read on account of too many errors. It makes one pass over
+// the bytes, and no string of a line with an IPv4 address.
+func (f *listFile) lines(data []byte, follow int) (rest []byte) {
+	lines := bytes.Count(data, []byte{'\n'}) + 1
+	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
+		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
+		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
+			f.v4 = extend(f.v4, r, lines-number+follow)
+			data = data[min(n+1, len(data)):]
+			continue
+		}
+		line := data
+		if i := bytes.IndexByte(data, '\n'); i >= 0 {
+			line, data = data[:i], data[i+1:]
+		} else {
+			data = nil
+		}
+		f.line(line, number, lines-number+follow)
+	}
+	return data
 }
 
 // line reads one line, which more follow.
@@ -224,25 +266,92 @@ func decimal(text []byte, i int, limit uint) (n uint, next int) {
 
 // prefix6 takes a plain IPv6 address or prefix up.
 func (f *listFile) prefix6(text []byte, more int) bool {
-	if bytes.IndexByte(text, ':') < 0 {
+	lo, n := groups(text)
+	if n == 0 {
 		return false
 	}
-	s := string(text)
-	if bytes.IndexByte(text, '/') < 0 {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" || !a.Is6() || a.Is4In6() {
+	hi := lo
+	if n < len(text) {
+		if text[n] != '/' {
 			return false
 		}
-		k := addrset.V6(a)
-		f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: k, Hi: k}, more)
-		return true
+		length, next := decimal(text, n+1, 128)
+		if next == n+1 || next != len(text) || lo.Mask(int(length)) != lo {
+			return false
+		}
+		hi = lo.Top(int(length))
 	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p.Masked() != p {
+	if lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
 		return false
 	}
-	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(p.Addr()), Hi: addrset.V6(lastOf(p))}, more)
+	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: lo, Hi: hi}, more)
 	return true
+}
+
+// groups reads an IPv6 address of hexadecimal groups at the beginning of a text, and returns how long that is; 0 for anything else,
+// which may still be right.
+func groups(text []byte) (lo addrset.U128, n int) {
+	var parts [8]uint16
+	count, gap := 0, -1 // how many groups there are, and how many of them stand before the `::`
+	due := true         // a group must follow
+	if bytes.HasPrefix(text, []byte("::")) {
+		gap, due, n = 0, false, len("::")
+	}
+	for count < len(parts) {
+		value, next := hexadecimal(text, n)
+		if next == n {
+			break
+		}
+		parts[count] = value
+		count++
+		due, n = false, next
+		if n == len(text) || text[n] != ':' {
+			break
+		}
+		due = true
+		if n++; n < len(text) && text[n] == ':' {
+			if gap >= 0 {
+				return lo, 0
+			}
+			gap, due = count, false
+			n++
+		}
+	}
+	if due || (count == len(parts)) == (gap >= 0) {
+		return lo, 0
+	}
+	if gap >= 0 {
+		after := parts[gap:count]
+		moved := parts
+		clear(moved[gap:])
+		copy(moved[len(moved)-len(after):], after)
+		parts = moved
+	}
+	for i, part := range parts {
+		if i < 4 {
+			lo.Hi = lo.Hi<<16 | uint64(part)
+		} else {
+			lo.Lo = lo.Lo<<16 | uint64(part)
+		}
+	}
+	return lo, n
+}
+
+// hexadecimal reads at most four digits from text[i] on, and returns where they end; i where there is none.
+func hexadecimal(text []byte, i int) (n uint16, next int) {
+	for next = i; next < len(text) && next < i+4; next++ {
+		c := text[next]
+		switch {
+		case c-'0' < 10:
+			c -= '0'
+		case c|0x20-'a' < 6:
+			c = c | 0x20 - 'a' + 10
+		default:
+			return n, next
+		}
+		n = n<<4 | uint16(c)
+	}
+	return n, next
 }
 
 // extend adds a range to those before it, to the last of them where it follows that: lists are mostly sorted. So many more may
@@ -260,6 +369,15 @@ func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K], more in
 		last.Hi = r.Hi
 	}
 	return rs
+}
+
+// join is the union of two sets that nobody else has. Where one follows the other there is mostly room for it behind it.
+func join[K addrset.Key[K]](a, b addrset.Set[K]) addrset.Set[K] {
+	first, second := a.Ranges(), b.Ranges()
+	if len(first) == 0 || len(second) == 0 || first[len(first)-1].Hi.Compare(second[0].Lo) >= 0 {
+		return a.Union(b)
+	}
+	return addrset.Take(trimmed(append(first, second...)))
 }
 
 // trimmed is a list without the room that it did not need, where that is much.

@@ -63,6 +63,36 @@ func TestQuad(t *testing.T) {
 	})
 }
 
+// TestGroups holds the reading of IPv6 addresses against netip.
+func TestGroups(t *testing.T) {
+	check := func(t interface{ Fatalf(string, ...any) }, text string) {
+		got, length := groups([]byte(text))
+		want, err := netip.ParseAddr(text)
+		plain := err == nil && want.Is6() && want.Zone() == "" && !strings.Contains(text, ".")
+		if whole := length > 0 && length == len(text); whole != plain || whole && got != addrset.V6(want) {
+			t.Fatalf("%q: got %v, %d, want %v, %v", text, got.Addr(), length, want, err)
+		}
+	}
+	for _, text := range []string{
+		"::", "::1", "1::", "1::2", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::",
+		":::", "1:::2", "::1::", ":1", "1:", ":", "", "12345::", "::12345", "::g", "ABCD:eF01::9", "::1.2.3.4", "::ffff:0:1", "fe80::1%a", "1", "1::2:", "1:2:3:4:5:6:7:", "@::", "`::",
+	} {
+		check(t, text)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		bytes := [16]byte(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 0, 0, 1, 0x1f, 0xab}), 16, 16).Draw(t, "bytes"))
+		text := netip.AddrFrom16(bytes).String()
+		if rapid.Bool().Draw(t, "written out") {
+			text = netip.AddrFrom16(bytes).StringExpanded()
+		}
+		if rapid.Bool().Draw(t, "wrong") {
+			at := rapid.IntRange(0, len(text)-1).Draw(t, "at")
+			text = text[:at] + rapid.SampledFrom([]string{"", ":", "::", "0", "g", "F", "/", "\xff"}).Draw(t, "instead") + text[at+1:]
+		}
+		check(t, text)
+	})
+}
+
 // TestListFileLimit shows that a file of mistakes says so once, not a million times.
 func TestListFileLimit(t *testing.T) {
 	files := texts{"p.yaml": "version: 1\nsets: {s: {file: l}}\n", "l": strings.Repeat("nonsense\n", 100_000)}
@@ -73,6 +103,35 @@ func TestListFileLimit(t *testing.T) {
 	if last := diags[maxListErrors]; last.Message != "991 more findings in this file, from here on, and after these it was not read on" || last.Severity != diag.Error {
 		t.Errorf("summary: %v", last)
 	}
+}
+
+// TestListFileHalves holds the reading of two halves side by side against that of the whole.
+func TestListFileHalves(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		word := rapid.SampledFrom([]string{
+			"192.0.2.1\n", "192.0.2.2\n", "192.0.2.3/32\n", "192.0.2.0/24\n", "10.0.0.0/8 # ten\n", "\n", "  198.51.100.7\r\n", "2001:db8::1\n", "2001:db8::/64\n",
+			"192.0.2.9-192.0.2.40\n", "# none\n", "2001:db8::2-2001:db8::5\n", "192.0.2.7/24\n", "nonsense\n", "203.0.113.5",
+		})
+		text := []byte(strings.Join(rapid.SliceOf(word).Draw(t, "lines"), ""))
+		one, two := &listFile{name: "l", diags: &diag.List{}}, &listFile{name: "l", diags: &diag.List{}}
+		one.lines(text, 0)
+		if !two.halves(text) {
+			if half := len(text) / 2; one.found == 0 && strings.Contains(string(text[half:]), "\n") {
+				t.Fatal("given up, though there is nothing to be said")
+			}
+			if !two.sum.IsEmpty() {
+				t.Fatal("given up, with something read")
+			}
+			return
+		}
+		if one.found > 0 {
+			t.Fatalf("%v was not found", *one.diags)
+		}
+		one.sumUp()
+		if !one.sum.Equal(two.sum) {
+			t.Fatalf("%v, %v", one.sum, two.sum)
+		}
+	})
 }
 
 // list makes a list file of n different prefixes and addresses in random order.

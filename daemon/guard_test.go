@@ -1,0 +1,224 @@
+package daemon
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
+	"ringwall/netfilter/kernel"
+)
+
+// logged waits for a text in the daemon's log.
+func (w *wall) logged(t testing.TB, text string) {
+	t.Helper()
+	until(t, "the log says "+text, func() (bool, string) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return strings.Contains(w.log.String(), text), ""
+	})
+}
+
+// TestHeals changes the table in every way, where the kernel can't keep others from that: it is back, and who did it is named.
+func TestHeals(t *testing.T) {
+	const list = "sets:\n  banned: {dynamic: true}\n  good: [192.0.2.0/24, 198.51.100.7]\n"
+	w := build(t, strings.Replace(strings.Replace(webText, "sets:\n  banned: {dynamic: true}\n", list, 1), "from: any", "from: good", 1))
+	w.cfg.Kernel.Without.Persist = true
+	w.start(t)
+	if _, err := w.client.Ban(t.Context(), enforce.BanRequest{Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}); err != nil {
+		t.Fatal(err)
+	}
+	before := w.ns.Run(t, "nft", "-s", "list", "table", "inet", "ringwall")
+	if !strings.Contains(before, "192.0.2.0/24") || !strings.Contains(before, "192.0.2.1") {
+		t.Fatal(before)
+	}
+	ruleOf := func(chain string) string {
+		for line := range strings.Lines(w.ns.Run(t, "nft", "-a", "list", "chain", "inet", "ringwall", chain)) {
+			if _, handle, ok := strings.Cut(line, " # handle "); ok && !strings.Contains(line, "{") {
+				return strings.TrimSpace(handle)
+			}
+		}
+		t.Fatalf("chain %s has no rule", chain)
+		return ""
+	}
+	for i, command := range []func() string{
+		func() string { return "flush ruleset" },
+		func() string { return "delete table inet ringwall" },
+		func() string { return "delete rule inet ringwall in.web handle " + ruleOf("in.web") },
+		func() string { return "insert rule inet ringwall input accept" },
+	} {
+		if i == fightFrom-1 {
+			t.Fatal("that would be a fight")
+		}
+		what := command()
+		w.ns.Run(t, "nft", what)
+		w.reaches(t, "it is back after "+what, func(s *control.Status) bool { return s.Enforced && s.Heals == uint64(i+1) })
+		same(t, w, before)
+	}
+	w.kill(t)
+	w.start(t)
+	for i, set := range []string{"set4.good", "dyn4.banned"} {
+		w.ns.Run(t, "nft", "flush", "set", "inet", "ringwall", set)
+		s := w.reaches(t, "it is back after "+set+" was emptied", func(s *control.Status) bool { return s.Enforced && s.Heals == uint64(i+1) })
+		if s.Owned || s.Fight || s.Healed == nil || !strings.HasPrefix(s.Healed.By, "nft (pid ") {
+			t.Errorf("%+v, %+v", s, s.Healed)
+		}
+		same(t, w, before)
+	}
+	w.logged(t, `by="nft (pid `)
+	text, err := w.client.Metrics(t.Context())
+	if err != nil || !strings.Contains(string(text), "\nringwall_heals_total 2\n") || !strings.Contains(string(text), "\nringwall_fight 0\n") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// same holds the kernel's table against a text of it, whatever the order of its parts.
+func same(t *testing.T, w *wall, want string) {
+	t.Helper()
+	parts := func(text string) map[string]int {
+		count := map[string]int{}
+		for line := range strings.Lines(text) {
+			count[line]++
+		}
+		return count
+	}
+	until(t, "the table is as before", func() (bool, string) {
+		got := w.ns.Run(t, "nft", "-s", "list", "table", "inet", "ringwall")
+		a, b := parts(want), parts(got)
+		if len(a) != len(b) {
+			return false, got
+		}
+		for line, n := range a {
+			if b[line] != n {
+				return false, got
+			}
+		}
+		return true, ""
+	})
+}
+
+// TestForeignTables sees to it that what others do to their own tables is no heal.
+func TestForeignTables(t *testing.T) {
+	w := build(t, webText)
+	w.cfg.Kernel.Without.Persist = true
+	w.start(t)
+	for range 20 {
+		w.ns.Run(t, "nft", "add table ip x; delete table ip x")
+	}
+	w.ns.Run(t, "nft", "delete", "table", "inet", "ringwall")
+	s := w.reaches(t, "the table is back", func(s *control.Status) bool { return s.Enforced && s.Heals > 0 })
+	if s.Heals != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestFightIsEnded deletes the table again and again: after a few times nobody can, and the daemon says so. When it ends it leaves
+// a table that outlives it.
+func TestFightIsEnded(t *testing.T) {
+	w := build(t, webText)
+	w.cfg.Kernel.Without.Persist = true
+	w.start(t)
+	refused := false
+	for range 200 {
+		_, err := w.ns.Input(t, "", "nft", "delete", "table", "inet", "ringwall")
+		if s := w.status(t); err != nil && s.Fight && s.Enforced {
+			refused = true
+			break
+		}
+	}
+	if !refused {
+		t.Fatal("the table can be deleted for ever")
+	}
+	s := w.status(t)
+	if !s.Owned || s.Heals != fightFrom || !strings.Contains(strings.Join(s.Notes, "\n"), "again and again, nft (pid ") {
+		t.Errorf("%+v", s)
+	}
+	w.ns.Run(t, "nft", "flush", "ruleset")
+	if c := chains(t); !c["in.web"] {
+		t.Errorf("the kernel holds %v", c)
+	}
+	w.save(t, mailText)
+	w.reaches(t, "an edit is enforced", func(s *control.Status) bool { return s.Rules == 2 && s.Enforced })
+	w.kill(t)
+	if c := chains(t); !c["in.mail"] {
+		t.Errorf("after the daemon's end the kernel holds %v", c)
+	}
+}
+
+// TestTwoDaemonsDoNotFightForEver runs two in one namespace with different policies, where the kernel lets both write.
+func TestTwoDaemonsDoNotFightForEver(t *testing.T) {
+	b := build(t, mailText)
+	a := build(t, webText)
+	b.ns = a.ns
+	for _, w := range []*wall{a, b} {
+		w.cfg.Kernel.Without.Persist = true
+		w.start(t)
+	}
+	until(t, "one has the table for itself", func() (bool, string) {
+		sa, sb := a.status(t), b.status(t)
+		return sa.Fight != sb.Fight && sa.Enforced != sb.Enforced && sa.Enforced == sa.Fight, strings.Join(append(sa.Notes, sb.Notes...), "\n")
+	})
+	heals := a.status(t).Heals + b.status(t).Heals
+	loser := a
+	if a.status(t).Fight {
+		loser = b
+	}
+	loser.logged(t, "the table can't be looked after")
+	loser.reaches(t, "it says so", func(s *control.Status) bool { return strings.Contains(strings.Join(s.Notes, "\n"), "is owned by") })
+	if now := a.status(t).Heals + b.status(t).Heals; now != heals || now > 3*fightFrom {
+		t.Errorf("put back %d times, then %d", heals, now)
+	}
+}
+
+// TestRemovedWhileDown flushes the rule set while no daemon runs.
+func TestRemovedWhileDown(t *testing.T) {
+	w := build(t, webText)
+	w.start(t)
+	w.kill(t)
+	w.ns.Run(t, "nft", "flush", "ruleset")
+	w.start(t)
+	s := w.status(t)
+	if !s.Enforced || s.Heals != 1 || s.Healed == nil || s.Healed.By != "unknown, while no daemon ran" {
+		t.Errorf("%+v, %+v", s, s.Healed)
+	}
+	w.logged(t, "removed the table while no daemon ran")
+
+	// What the daemon itself took down, nobody else has removed.
+	if err := w.client.TakeDown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.kill(t)
+	w.start(t)
+	if s := w.status(t); !s.Enforced || s.Heals != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestOwnedIsLeftAlone has others try what they can do to an owned table.
+func TestOwnedIsLeftAlone(t *testing.T) {
+	w := build(t, webText)
+	w.start(t)
+	if !w.status(t).Persist {
+		t.Skip("the kernel has no tables that outlive their owner")
+	}
+	w.ns.Run(t, "nft", "flush", "ruleset")
+	for _, command := range []string{
+		"delete table inet ringwall", "insert rule inet ringwall input accept", "flush chain inet ringwall input", "flush table inet ringwall",
+	} {
+		if out, err := w.ns.Input(t, "", "nft", command); err == nil {
+			t.Errorf("%s: %s", command, out)
+		}
+	}
+	if s := w.status(t); !s.Enforced || !s.Owned || s.Heals != 0 {
+		t.Errorf("%+v", s)
+	}
+	other, err := kernel.Dial(kernel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := other.DeleteTable(t.Context()); err == nil {
+		t.Error("another socket deleted the table")
+	}
+}
