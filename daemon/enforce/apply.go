@@ -72,6 +72,10 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	}
 	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from && r.Kernel == ""
 	at := e.running.Applied
+	var before *policy.Policy
+	if e.running.Candidate != nil {
+		before = e.running.Policy
+	}
 	if !same {
 		at = e.opt.Now()
 	}
@@ -83,6 +87,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 	if err := e.placeBans(ctx, r.made); err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
 	}
+	e.cutRefused(ctx, before, r)
 	if e.opt.Lazy {
 		return r, nil
 	}

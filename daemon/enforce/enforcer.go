@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"ringwall/daemon/store"
@@ -56,8 +57,10 @@ type Enforcer struct {
 	placed  bool   // the bans have been put into the kernel's sets by this Enforcer
 	looked  uint32 // the kernel's generation when Repair last found, or made, all well; 0 for never
 	refused []store.Refusal
-	ssh     []string // cgroups of SSH services
-	stored  bool     // running is, or is being, stored as the last good policy; or is none to store
+	ssh     []string       // cgroups of SSH services
+	cutting sync.Mutex     // connections are cut
+	later   sync.WaitGroup // they will be, when the answer is out
+	stored  bool           // running is, or is being, stored as the last good policy; or is none to store
 }
 
 // Running is the policy that is enforced, as far as this process knows. Policy is nil where it knows of none.
@@ -122,6 +125,7 @@ func (e *Enforcer) open(ctx context.Context) (err error) {
 
 // Close gives the kernel's socket and the state directory back. The rules stay in place.
 func (e *Enforcer) Close() error {
+	e.later.Wait()
 	var errs []error
 	if e.conn != nil {
 		errs = append(errs, e.conn.Close())

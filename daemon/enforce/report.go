@@ -35,6 +35,9 @@ type Report struct {
 	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for
 	Costliest   []Way    `json:"costliest,omitempty"`    // ways of a packet, by direction; dry-run only
 
+	// Cut is the connections that were cut, since the policy refuses them.
+	Cut []impact.Refused `json:"cut,omitempty"`
+
 	Validated bool   `json:"validated"` // the kernel has checked the change
 	Applied   bool   `json:"applied"`   // the kernel enforces the policy now
 	Source    Source `json:"source,omitempty"`
