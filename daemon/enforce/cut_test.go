@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/nstest"
 )
 
@@ -275,4 +276,221 @@ func TestCut(t *testing.T) {
 			})
 		}
 	}
+}
+
+// visitor is the peer's other address, which a rule or a ban is about.
+const visitor = "198.51.100.3"
+
+// visited is a UDP server of the host that both addresses of the peer talk to, by one socket, and a TCP connection of each.
+func visited(t *testing.T, p nstest.Pair) (guest, friend [2]*talk) {
+	t.Helper()
+	server := udpServer(t, p.Host, net.JoinHostPort(nstest.Host4, "7001"))
+	for i, addr := range []string{visitor, nstest.Peer4} {
+		u := udp(t, p.Peer, addr, server.LocalAddr().String())
+		over, accepted := tcp(t, p.Peer, addr, p.Host, net.JoinHostPort(nstest.Host4, "7002"))
+		both := [2]*talk{{near: from{server, u.LocalAddr()}, far: u}, {near: accepted, far: over}}
+		for _, c := range both {
+			c.begin(t, addr)
+		}
+		if i == 0 {
+			guest = both
+		} else {
+			friend = both
+		}
+	}
+	return guest, friend
+}
+
+// TestCutIsExact has one of two connections of the same server socket be cut.
+func TestCutIsExact(t *testing.T) {
+	const text = "version: 1\nestablished: cut\nin:\n  - {deny: any, from: 198.51.100.4, id: him}\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n"
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	// Another table has connections tracked before the kernel has room for labels.
+	if out, err := p.Host.Input(t, "table inet t { chain in { type filter hook prerouting priority 0; ct state established accept; }; }", "nft", "-f", "-"); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	guest, friend := visited(t, p)
+	apply(t, e, text)
+	for i := range guest {
+		guest[i].lives(t, "at first")
+	}
+	r := apply(t, e, strings.Replace(text, "198.51.100.4", visitor, 1))
+	if len(r.Cut) != 1 || r.Cut[0].Count != 2 || r.Cut[0].By != "him" || r.Cut[0].At != "policy.yaml:4" {
+		t.Errorf("cut: %+v", r.Cut)
+	}
+	for i := range guest {
+		guest[i].dead(t, "cut")
+		friend[i].lives(t, "another peer")
+	}
+}
+
+// TestKeepCutsNothing has the same change without the key, and cut, once it is written, end what was kept.
+func TestKeepCutsNothing(t *testing.T) {
+	const text = "version: 1\nin:\n  - {deny: any, from: 198.51.100.3, id: him}\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n"
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, strings.Replace(text, "from: 198.51.100.3", "from: 198.51.100.4", 1))
+	guest, friend := visited(t, p)
+	r := apply(t, e, text)
+	if len(r.Cut) != 0 {
+		t.Errorf("cut: %+v", r.Cut)
+	}
+	for i := range guest {
+		guest[i].lives(t, "kept")
+	}
+	apply(t, e, text+"established: cut\n")
+	for i := range guest {
+		guest[i].dead(t, "cut")
+		friend[i].lives(t, "another peer")
+	}
+}
+
+// TestCutTransit cuts what passes through a router, of which the host has no socket.
+func TestCutTransit(t *testing.T) {
+	const text = `version: 1
+established: cut
+defaults: {forward: deny}
+forward:
+  - {allow: [tcp/7001, udp/7001], from: 198.51.100.0/24, id: old}
+  - {allow: [tcp/7002, udp/7002], from: 198.51.100.0/24, id: other}
+  - {allow: any, from: 203.0.113.0/24, id: back}
+`
+	near, router, far := nstest.New(t), nstest.New(t), nstest.New(t)
+	nstest.Veth(t, near, "eth0", router, "near")
+	nstest.Veth(t, far, "eth0", router, "far")
+	near.Addr(t, "eth0", "198.51.100.2/24")
+	router.Addr(t, "near", "198.51.100.1/24")
+	router.Addr(t, "far", "203.0.113.1/24")
+	far.Addr(t, "eth0", "203.0.113.2/24")
+	near.Route(t, "203.0.113.0/24", "198.51.100.1")
+	far.Route(t, "198.51.100.0/24", "203.0.113.1")
+	router.Sysctl(t, "net/ipv4/ip_forward", "1")
+	e := openIn(t, router)
+	apply(t, e, text)
+
+	through := func(port string) (out [2]*talk) {
+		server := udpServer(t, far, "203.0.113.2:"+port)
+		u := udp(t, near, "198.51.100.2", server.LocalAddr().String())
+		a, b := tcp(t, near, "198.51.100.2", far, "203.0.113.2:"+port)
+		out = [2]*talk{{near: u, far: from{server, u.LocalAddr()}}, {near: a, far: b}}
+		for _, c := range out {
+			c.begin(t, "by the host")
+		}
+		return out
+	}
+	old, other := through("7001"), through("7002")
+	r := apply(t, e, strings.Replace(text, "  - {allow: [tcp/7001, udp/7001], from: 198.51.100.0/24, id: old}\n", "", 1))
+	if len(r.Cut) != 1 || r.Cut[0].Count != 2 || r.Cut[0].List != "forward" {
+		t.Errorf("cut: %+v", r.Cut)
+	}
+	for i := range old {
+		old[i].dead(t, "cut")
+		other[i].lives(t, "another port")
+	}
+	if r := apply(t, e, text); len(r.Cut) != 0 { // the server's side has been trying all the time
+		t.Errorf("cut: %+v", r.Cut)
+	}
+	old[0].begin(t, "by the host, allowed again")
+}
+
+// TestBlockCuts has what a policy starts to block be cut though connections are kept, and stay cut when it is blocked no more.
+func TestBlockCuts(t *testing.T) {
+	const text = "version: 1\nin:\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n"
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, text)
+	guest, friend := visited(t, p)
+	r := apply(t, e, text+"block: ["+visitor+"]\n")
+	if len(r.Cut) != 1 || r.Cut[0].Count != 2 || r.Cut[0].By != "block" || r.Cut[0].At != "policy.yaml:4" {
+		t.Errorf("cut: %+v", r.Cut)
+	}
+	for i := range guest {
+		guest[i].dead(t, "blocked")
+		friend[i].lives(t, "another peer")
+	}
+	if n := flowsTo(t, e, visitor); n != 0 {
+		t.Errorf("the kernel tracks %d connections of what is blocked", n)
+	}
+	apply(t, e, text)
+	guest[1].dead(t, "TCP, blocked no more")
+	guest[0].begin(t, "udp, which any first packet begins anew")
+}
+
+// TestBansCut has bans cut, in whatever way the policy is about them, and nothing else.
+func TestBansCut(t *testing.T) {
+	for name, text := range map[string]string{
+		"block":            "block: [banned]\nin:\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n",
+		"a rule refuses":   "in:\n  - {deny: any, from: banned, id: them}\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n",
+		"a rule leaves it": "in:\n  - {allow: [udp/7001, tcp/7002], from: [any, not banned], id: games}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := enterPair(t)
+			e := openIn(t, p.Host)
+			apply(t, e, "version: 1\nsets: {banned: {dynamic: true}}\n"+text)
+			guest, friend := visited(t, p)
+			ban := []netip.Prefix{netip.MustParsePrefix(visitor + "/32")}
+			if _, err := e.Ban(t.Context(), BanRequest{Prefixes: ban}); err != nil {
+				t.Fatal(err)
+			}
+			e.later.Wait()
+			for i := range guest {
+				guest[i].dead(t, "banned")
+				friend[i].lives(t, "another peer")
+			}
+			for _, end := range []net.Conn{guest[1].near} {
+				end.SetReadDeadline(time.Now().Add(10 * time.Second))
+				if _, err := end.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("the host's process does not know: %v", err)
+				}
+			}
+			if _, err := e.Unban(t.Context(), "", ban); err != nil {
+				t.Fatal(err)
+			}
+			e.later.Wait()
+			guest[1].dead(t, "TCP, unbanned")
+			guest[0].begin(t, "udp, which any first packet begins anew")
+			friend[0].lives(t, "another peer")
+		})
+	}
+}
+
+// TestGuestListCutsNobody has a set that admits be no ban: what it leaves out, and what is kept, goes on.
+func TestGuestListCutsNobody(t *testing.T) {
+	const text = "version: 1\nsets: {guests: {dynamic: true}}\nin:\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n  - {allow: http, from: guests, id: web}\n"
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, text)
+	guest, friend := visited(t, p)
+	apply(t, e, strings.Replace(text, "from: any", "from: 192.0.2.1", 1)) // kept
+	if _, err := e.Ban(t.Context(), BanRequest{Prefixes: []netip.Prefix{netip.MustParsePrefix(visitor + "/32")}}); err != nil {
+		t.Fatal(err)
+	}
+	e.later.Wait()
+	for i := range guest {
+		guest[i].lives(t, "a guest")
+		friend[i].lives(t, "another peer")
+	}
+}
+
+// TestCutWithoutLabels has a kernel without connection labels cut what has a socket with a peer.
+func TestCutWithoutLabels(t *testing.T) {
+	const text = "version: 1\nestablished: cut\nin:\n  - {allow: tcp/7002, from: any, id: games}\n"
+	p := enterPair(t)
+	var e *Enforcer
+	p.Host.Do(t, func() {
+		var err error
+		if e, err = Open(t.Context(), Options{State: t.TempDir(), Wait: time.Second, Kernel: kernel.Options{Without: kernel.Features{Labels: true}}}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Cleanup(func() { e.Close() })
+	apply(t, e, text)
+	far, near := tcp(t, p.Peer, visitor, p.Host, net.JoinHostPort(nstest.Host4, "7002"))
+	c := &talk{near: near, far: far}
+	c.begin(t, "by the peer")
+	if r := apply(t, e, strings.Replace(text, "any", "192.0.2.1", 1)); len(r.Cut) != 1 {
+		t.Errorf("cut: %+v", r.Cut)
+	}
+	c.dead(t, "cut")
 }
