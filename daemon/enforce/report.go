@@ -30,6 +30,9 @@ type Report struct {
 	// Lockout is whom the policy would lock out, where it was held back for that.
 	Lockout *impact.Lockout `json:"lockout,omitempty"`
 
+	// Impact is what the policy would mean for what the host has; dry-run only.
+	Impact *impact.Preview `json:"impact,omitempty"`
+
 	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
 	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only
 	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for

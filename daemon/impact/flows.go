@@ -8,6 +8,13 @@ import (
 	"ringwall/rules/policy"
 )
 
+// Preview is what a policy that is not enforced yet would mean for what a host has.
+type Preview struct {
+	Lockout     *Lockout     `json:"lockout,omitempty"`     // whom it would lock out, so that apply would refuse it
+	Connections *Connections `json:"connections,omitempty"` // nil where they can't be listed
+	Listeners   []Listener   `json:"listeners,omitempty"`   // those that are reached by others than now
+}
+
 // Connections is what a policy means for the connections that live.
 type Connections struct {
 	Judged int `json:"judged"` // how many there are
@@ -48,8 +55,8 @@ func aboutDynamic(r *policy.Rule) bool {
 	return slices.ContainsFunc(slices.Concat(r.Match.From.Terms, r.Match.To.Terms), func(t policy.Term) bool { return len(t.In) > 0 })
 }
 
-// Preview judges connections by a policy that is to follow another, which is nil where none is enforced.
-func Preview(before, after *policy.Policy, flows []host.Flow, scene *Scene) *Connections {
+// JudgeFlows judges connections by a policy that is to follow another, which is nil where none is enforced.
+func JudgeFlows(before, after *policy.Policy, flows []host.Flow, scene *Scene) *Connections {
 	out := &Connections{Judged: len(flows), Cut: after.Cut}
 	now := NewJudge(after, scene)
 	var was *Judge
