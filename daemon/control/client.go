@@ -99,6 +99,24 @@ func (c *Client) Apply(ctx context.Context, cand *enforce.Candidate, strict bool
 	return c.policy(ctx, pathApply, cand, &PolicyRequest{Strict: strict}, set...)
 }
 
+// Confirm keeps the change that awaits its confirmation.
+func (c *Client) Confirm(ctx context.Context, req ConfirmRequest) (*enforce.Report, error) {
+	r := &enforce.Report{}
+	return r, c.call(ctx, http.MethodPost, pathConfirm, &req, r)
+}
+
+// Rollback goes back to a policy of the history.
+func (c *Client) Rollback(ctx context.Context, req RollbackRequest) (*enforce.Report, error) {
+	r := &enforce.Report{}
+	return r, c.call(ctx, http.MethodPost, pathRollback, &req, r)
+}
+
+// History lists the last good policies, the newest first.
+func (c *Client) History(ctx context.Context) ([]enforce.Past, error) {
+	var list []enforce.Past
+	return list, c.call(ctx, http.MethodGet, pathHistory, nil, &list)
+}
+
 // DryRun asks what Apply would do; with nft the report has the whole compiled table.
 func (c *Client) DryRun(ctx context.Context, cand *enforce.Candidate, strict, nft bool) (*enforce.Report, error) {
 	return c.policy(ctx, pathDryRun, cand, &PolicyRequest{Strict: strict, NFT: nft})

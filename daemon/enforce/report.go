@@ -45,6 +45,9 @@ type Report struct {
 	Applied   bool   `json:"applied"`   // the kernel enforces the policy now
 	Source    Source `json:"source,omitempty"`
 
+	// Awaited is set where what was applied waits for its confirmation.
+	Awaited *Awaited `json:"awaited,omitempty"`
+
 	// Notes says what the user should know and no diagnostic tells: "not validated by the kernel: …".
 	Notes []string `json:"notes,omitempty"`
 
@@ -132,9 +135,10 @@ type Source string
 
 // The sources of a policy.
 const (
-	Files     Source = "files"     // read from its files
-	Socket    Source = "socket"    // handed over the control socket; the files say something else
-	LastGood  Source = "last-good" // stored, since the files are broken or were not to be read
-	Emergency Source = "emergency" // neither the files nor a stored policy could be used
-	Opened    Source = "open"      // none: the wall was taken down
+	Files      Source = "files"     // read from its files
+	Socket     Source = "socket"    // handed over the control socket; the files say something else
+	LastGood   Source = "last-good" // stored, since the files are broken or were not to be read
+	RolledBack Source = "rollback"  // of the history, brought back by a user
+	Emergency  Source = "emergency" // neither the files nor a stored policy could be used
+	Opened     Source = "open"      // none: the wall was taken down
 )

@@ -64,12 +64,12 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	var places *places
 	var others sync.WaitGroup
 	others.Go(func() { first = newProof(p, rs, nil) })
+	others.Go(func() { places = newPlaces(p, rs) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {
 		others.Wait()
 		return Report{}, err
 	}
-	others.Go(func() { places = newPlaces(p, rs) })
 	machine := linear.Indexed()
 	others.Wait()
 	first.ask(linear, machine)

@@ -17,6 +17,7 @@ type differ struct {
 	liveLeft int  // work that live may still do
 	naming   *naming
 	out      *Difference
+	exact    bool // what is found is not made wider for the sake of its words
 }
 
 // side is how one policy judges the packets of a direction.
@@ -154,7 +155,9 @@ func (d *differ) among(s *sides, dir policy.Dir, work int, box func(rules, six b
 					open = append(open, f)
 				} else if ok {
 					f.live = &live
-					d.widen(&f.box, &whole, taken)
+					if !d.exact {
+						d.widen(&f.box, &whole, taken)
+					}
 					all = append(all, f)
 				}
 			}
