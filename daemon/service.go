@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"ringwall/daemon/control"
@@ -30,7 +31,7 @@ func ask[T any](ctx context.Context, d *daemon, f func(ctx context.Context) (T, 
 		<-done
 		return out, err
 	case <-ctx.Done():
-		return out, ctx.Err()
+		return out, fmt.Errorf("the daemon is busy, nothing was done: %w", ctx.Err())
 	case <-d.stopped:
 		return out, errStopping
 	}

@@ -49,14 +49,14 @@ func (f *front) printConnections(c *impact.Connections) {
 		fate = fmt.Sprintf("; %d of them are cut, the others go on", ends)
 	}
 	fmt.Fprintf(f.stdout, "connections: %d of %d would be refused as new ones%s\n", refused, c.Judged, fate)
-	f.printRefused(c.Refused)
+	f.printRefusers(c.Refused)
 	for _, u := range c.Unclear {
 		fmt.Fprintf(f.stdout, "  %d can't be told, since it depends on their %s: %s\n", u.Count, u.Depends, some(u.Flows, u.Count))
 	}
 }
 
-// printRefused prints connections by what refuses them.
-func (f *front) printRefused(list []impact.Refused) {
+// printRefusers prints connections by what refuses them.
+func (f *front) printRefusers(list []impact.Refused) {
 	paint := f.ink(f.stdout)
 	for i, r := range list {
 		if i == shownRefusers && len(list) > shownRefusers+1 {
@@ -79,7 +79,7 @@ func (f *front) printCut(list []impact.Refused) {
 	}
 	if n > 0 {
 		fmt.Fprintf(f.stdout, "cut: %s\n", count(n, "connection"))
-		f.printRefused(list)
+		f.printRefusers(list)
 	}
 }
 
