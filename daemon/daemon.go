@@ -18,6 +18,7 @@ import (
 	"ringwall/daemon/control"
 	"ringwall/daemon/droplog"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
 	"ringwall/daemon/watch"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
@@ -29,7 +30,9 @@ type Config struct {
 	State  string // state directory
 	Socket string // control socket
 
+	Owner    string           // the user besides root, by name or number, who may own the policy's files; empty for none
 	Build    string           // version of the program
+	Confirm  time.Duration    // how long a reload stands without a confirmation; 0 for ever
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for enforce.DefaultLogGroup
 	Hangup   <-chan os.Signal // each signal reloads; nil for none
 	Log      *slog.Logger     // nil for none
@@ -37,10 +40,12 @@ type Config struct {
 	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Watch    watch.Options
 	Kernel   kernel.Options
-	Now      func() time.Time   // nil stands for time.Now
-	Kept     []*os.File         // netfilter sockets that the service manager kept of an earlier run; taken over or closed
-	Keep     func(f *os.File)   // has the service manager keep the socket that owns the table; nil for none
-	Notify   func(state string) // tells the service manager, as sd_notify(3) has it; nil for none
+	Now      func() time.Time     // nil stands for time.Now
+	Boot     string               // id of this boot; empty stands for that of the machine
+	Uptime   func() time.Duration // since that boot, as no one can set it; nil stands for that of the machine
+	Kept     []*os.File           // netfilter sockets that the service manager kept of an earlier run; taken over or closed
+	Keep     func(f *os.File)     // has the service manager keep the socket that owns the table; nil for none
+	Notify   func(state string)   // tells the service manager, as sd_notify(3) has it; nil for none
 }
 
 // daemon is one Run. All but calls, stopped and origins is the loop's alone.
@@ -61,9 +66,12 @@ type daemon struct {
 	notes   []string       // about what is enforced
 	heals   uint64
 	guard   guard
+	window  window
 	keeper  keeper
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
+
+	observer *observe.Observer
 }
 
 // Run enforces the policy until ctx ends, which is no error, and leaves the rules in place. Where the policy's files
@@ -128,6 +136,14 @@ func (d *daemon) fill() {
 	if c.Notify == nil {
 		c.Notify = func(string) {}
 	}
+	if c.Uptime == nil {
+		c.Uptime = host.Uptime
+	}
+	if id, err := host.BootID(); err != nil {
+		c.Log.Warn("a change to be confirmed is timed by the time of day", "error", err)
+	} else {
+		c.Boot = or(c.Boot, id)
+	}
 	c.Watch.Log = c.Log
 	d.log, d.started = c.Log, c.Now()
 }
@@ -138,7 +154,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
+	d.hello = control.Hello{Build: d.cfg.Build, Owner: d.cfg.Owner, PID: os.Getpid(), Namespace: ns}
 	d.inherit()
 	d.enf, err = enforce.Open(ctx, enforce.Options{
 		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
@@ -151,6 +167,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 		return err
 	}
 	d.openDrops()
+	d.openObserver()
 	if d.cfg.Keep != nil {
 		d.cfg.Keep(d.enf.Socket())
 	}
@@ -160,6 +177,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 // close gives back what open took.
 func (d *daemon) close() {
 	d.keeper.finish(d)
+	d.observer.Close(context.Background())
 	d.guard.release(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
 		d.log.Warn("close", "error", err)
@@ -169,7 +187,7 @@ func (d *daemon) close() {
 // start enforces what there is to enforce, and tells the service manager once it is.
 func (d *daemon) start(ctx context.Context) error {
 	d.guard.lookBack(ctx, d)
-	if !d.readFiles(ctx) {
+	if !d.resume(ctx) && !d.readFiles(ctx) {
 		d.log.Error("the policy's files are not enforced", "policy", d.cfg.Policy, "error", d.reload.Error)
 		r, err := d.enf.ApplyStored(ctx)
 		if err != nil && !r.Applied {
@@ -220,5 +238,7 @@ func (d *daemon) keep(ctx context.Context) {
 	if r := d.keeper.retry; !r.IsZero() && time.Now().After(r) {
 		d.keeper.begin(d)
 	}
+	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
+	d.keepObserving(ctx)
 }

@@ -48,7 +48,7 @@ func (d *daemon) openDrops() {
 
 // readDrops writes a line for every packet that rules log, until ctx ends.
 func (d *daemon) readDrops(ctx context.Context) {
-	if err := d.drops.Run(ctx, droplog.Writer(d.log, d.origins.find)); err != nil {
+	if err := d.drops.Run(ctx, d.packets()); err != nil {
 		d.log.Error("the log group can't be read any more", "group", d.cfg.LogGroup, "error", err)
 	}
 }

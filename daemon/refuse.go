@@ -21,7 +21,7 @@ func (d *daemon) heldBack(c *enforce.Candidate, why error) (*enforce.Report, err
 	d.digest, d.again = c.Digest, time.Time{}
 	r := &enforce.Report{Policy: c.Entry, Digest: c.Digest, Rules: c.Rules(), Diagnostics: c.Diags}
 	good, bad := d.reload.Good, d.reload.Bad+1
-	d.reload = control.Reload{At: d.cfg.Now(), Error: "held back: " + why.Error(), Diagnostics: c.Diags, Good: good, Bad: bad}
+	d.reload = control.Reload{At: d.cfg.Now(), Held: true, Error: "held back: " + why.Error(), Diagnostics: c.Diags, Good: good, Bad: bad}
 	d.log.Error("the files are held back; what was enforced stays", "policy", c.Entry, "digest", c.Digest, "why", why)
 	return r, why
 }

@@ -9,7 +9,6 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
-	"ringwall/rules/source"
 )
 
 // retryAfter is how long a reload waits that failed by the machine's fault, not the policy's.
@@ -20,7 +19,11 @@ const retryAfter = 5 * time.Second
 func (d *daemon) load() *enforce.Candidate {
 	opt := d.enf.LoadOptions()
 	opt.NoLints, opt.Brief = true, true
-	c := enforce.Load(source.OS{}, d.cfg.Policy, opt)
+	files, err := enforce.HostFiles(d.cfg.Owner)
+	if err != nil {
+		d.log.Error("root's files alone are trusted", "error", err)
+	}
+	c := enforce.Load(files, d.cfg.Policy, opt)
 	d.watch.Update(c.Paths())
 	return c
 }
@@ -28,7 +31,8 @@ func (d *daemon) load() *enforce.Candidate {
 // filesChanged enforces the files if they say something else than when they were last looked at, or if what was wrong
 // with them has passed.
 func (d *daemon) filesChanged(ctx context.Context) {
-	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Bundle.Holds(source.OS{}) {
+	files, _ := enforce.HostFiles(d.cfg.Owner)
+	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Bundle.Holds(files) {
 		return // the watch signals now and then though nothing has changed
 	}
 	c := d.load()
@@ -70,14 +74,26 @@ func (d *daemon) follow(ctx context.Context, c *enforce.Candidate) (*enforce.Rep
 	if err := d.enf.Refused(c.Digest); err != nil {
 		return d.heldBack(c, err)
 	}
+	if c.OK() {
+		held, notes := d.enf.Guard(c, d.filesHaveWindow())
+		if held != nil {
+			return d.lockedOut(c, held)
+		}
+		defer d.warn(notes)
+	}
 	return d.take(ctx, c)
 }
 
 // take enforces what the files say, and notes what came of it. A broken policy leaves what runs alone.
 func (d *daemon) take(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+	return d.takeBy(ctx, c, d.applyFiles)
+}
+
+// takeBy is take, where the way to apply the files is another.
+func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(context.Context, *enforce.Candidate) (*enforce.Report, error)) (*enforce.Report, error) {
 	d.digest, d.again = c.Digest, time.Time{}
 	begun := time.Now()
-	r, err := d.enf.Apply(ctx, c, enforce.Files)
+	r, err := apply(ctx, c)
 	took := time.Since(begun).Round(time.Millisecond)
 	c.Lint(d.cfg.Now().Unix())
 	r.Diagnostics = c.Diags
@@ -124,6 +140,9 @@ func (d *daemon) statusLine() string {
 		return "OPEN: the wall was taken down"
 	}
 	line := fmt.Sprintf("enforcing %s (%s), %d rules", run.Entry, run.Source, run.Rules())
+	if a := d.awaited(); a != nil {
+		line += "; NOT CONFIRMED: the policy before it comes back at " + a.Deadline.Local().Format(time.TimeOnly)
+	}
 	if !d.reload.OK {
 		line += "; the files are not enforced: " + d.reload.Error
 	}

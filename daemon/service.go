@@ -49,7 +49,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	s := &control.Status{
 		Hello: d.hello, Started: d.started,
 		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "",
-		Notes: append([]string{}, d.notes...),
+		Awaited: d.awaited(), Refused: d.enf.Refusals(), Rollbacks: d.window.rollbacks, Notes: append([]string{}, d.notes...),
 	}
 	note := func(text string) { s.Notes = append(s.Notes, text) }
 	if run.Candidate != nil {
@@ -69,6 +69,8 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	switch run.Source {
 	case enforce.Opened:
 		note("the wall was taken down: nothing is judged until the next apply, reload or restart")
+	case enforce.RolledBack:
+		note("brought back by rollback: holds until the files change to something else, or 'ringwall apply'")
 	case enforce.Socket:
 		note("applied by hand: holds until the files change, or the daemon restarts")
 	}
@@ -89,6 +91,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	} else {
 		s.LogLost = d.drops.Lost()
 	}
+	s.Observed = d.observer.Report(ctx)
 	return s
 }
 
@@ -104,12 +107,28 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 		return nil, err
 	}
 	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) {
+		c.Who = by(ctx, req.Says)
+		var notes []string
+		if c.OK() {
+			var held *enforce.Report
+			if held, notes = d.enf.Guard(c, req.Force || d.hasWindow(c, req.Confirm), req.Sessions...); held != nil {
+				d.log.Warn("not applied: it would lock somebody out", "policy", c.Entry, "who", held.Lockout)
+				return held, nil
+			}
+		}
 		if files := d.load(); files.Digest == c.Digest && c.OK() {
+			files.Who = c.Who
 			var r *enforce.Report
-			d.reloading(func() { r, err = d.take(ctx, files) })
+			d.reloading(func() {
+				r, err = d.takeBy(ctx, files, func(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+					return d.applyAsked(ctx, c, enforce.Files, req)
+				})
+			})
+			r.Notes = append(notes, r.Notes...)
 			return d.done(r, err)
 		}
-		r, err := d.enf.Apply(ctx, c, enforce.Socket)
+		r, err := d.applyAsked(ctx, c, enforce.Socket, req)
+		r.Notes = append(notes, r.Notes...)
 		if r.Applied {
 			d.log.Info("enforced over the socket", "policy", c.Entry, "rules", r.Rules, "change", or(r.Kernel, "none"))
 			d.settled(r, err)
@@ -161,12 +180,18 @@ func (d *daemon) Reload(ctx context.Context) (*enforce.Report, error) {
 
 // Ban adds to a dynamic set.
 func (d *daemon) Ban(ctx context.Context, req enforce.BanRequest) (*enforce.BanReport, error) {
-	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) { return d.enf.Ban(ctx, req) })
+	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) {
+		d.observer.Bans()
+		return d.enf.Ban(ctx, req)
+	})
 }
 
 // Unban takes out of a dynamic set.
 func (d *daemon) Unban(ctx context.Context, req control.UnbanRequest) (*enforce.BanReport, error) {
-	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) { return d.enf.Unban(ctx, req.Set, req.Prefixes) })
+	return ask(ctx, d, func(ctx context.Context) (*enforce.BanReport, error) {
+		d.observer.Bans()
+		return d.enf.Unban(ctx, req.Set, req.Prefixes)
+	})
 }
 
 // Bans lists what dynamic sets hold.

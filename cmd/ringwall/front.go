@@ -19,6 +19,7 @@ type front struct {
 
 	config, stateDir, socket string // flags of every verb
 	json                     bool
+	owner                    string // of the verbs that read a policy to enforce it
 
 	meter *meter // of what is under way; nil where nobody is told
 }
@@ -140,7 +141,7 @@ func (f *front) command() *cobra.Command {
 	root.AddCommand(
 		group("policy", f.checkVerb(), f.diffVerb(), f.dryRunVerb(), f.applyVerb(), f.explainVerb())...,
 	)
-	root.AddCommand(group("host", f.runVerb(), f.reloadVerb(), f.statusVerb(), f.showVerb(), f.stopVerb())...)
+	root.AddCommand(group("host", f.runVerb(), f.reloadVerb(), f.statusVerb(), f.showVerb(), f.observeVerb(), f.stopVerb())...)
 	root.AddCommand(group("bans", f.banVerb(), f.unbanVerb(), f.bansVerb())...)
 	root.AddCommand(group("more", f.schemaVerb(), f.completionVerb(), f.versionVerb())...)
 	root.AddCommand(f.manVerb())

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"strings"
 
@@ -16,6 +15,14 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 	f.printNotes(f.stderr, r)
 	if r.Refused() {
 		fmt.Fprintf(f.stdout, "%s: refused: %s; what was enforced before still is\n", r.Policy, r.Diagnostics.Summary())
+		return
+	}
+	if r.Lockout != nil {
+		fmt.Fprintf(f.stdout, "%s: not applied, since it would lock somebody out; what was enforced before still is\n", r.Policy)
+		for _, line := range r.Lockout.Lines() {
+			fmt.Fprintf(f.stdout, "  %s\n", line)
+		}
+		fmt.Fprintln(f.stdout, "admit them, by a rule or in failsafe; or say --force")
 		return
 	}
 	paint := f.ink(f.stdout)
@@ -115,17 +122,4 @@ func decider(d policy.Decision) string {
 		return name
 	}
 	return name + ", " + d.At.Short()
-}
-
-// interfaceNames is the interfaces of this host.
-func interfaceNames() []string {
-	list, err := net.Interfaces()
-	if err != nil {
-		return nil
-	}
-	names := make([]string, len(list))
-	for i, in := range list {
-		names[i] = in.Name
-	}
-	return names
 }

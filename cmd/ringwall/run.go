@@ -12,7 +12,7 @@ import (
 
 // runVerb is the daemon.
 func (f *front) runVerb() *cobra.Command {
-	return &cobra.Command{
+	verb := &cobra.Command{
 		Use:   "run",
 		Short: "Keep the policy enforced while the machine runs: the daemon",
 		Long: text(`
@@ -23,9 +23,13 @@ func (f *front) runVerb() *cobra.Command {
 			A policy that is broken changes nothing: the log, 'status' and the service manager say why. At the start the policy that was
 			enforced last takes its place, else the emergency policy.
 
+			The policy's files, and the directories and symlinks on the way to them, must belong to root, or to the user that --owner
+			names, and nobody else may be able to write them: to be able to write the policy is to be able to open the wall.
+
 			SIGHUP reloads. SIGTERM ends the daemon and leaves the rules in place. With --json the log is JSON, a record a line.`),
 		Example: examples(
 			"as the service manager does", "ringwall run",
+			"with a policy that is a clone of another user's", "ringwall run --owner ringwall-git",
 			"beside another, in a network namespace", "ip netns exec lab ringwall run --config lab.yaml --state-dir ./state --socket ./lab.sock",
 		),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,10 +38,12 @@ func (f *front) runVerb() *cobra.Command {
 			defer signal.Stop(hangup)
 			log := f.logger()
 			return daemon.Run(cmd.Context(), daemon.Config{
-				Policy: absolute(f.config), State: f.stateDir, Socket: f.socket,
+				Policy: absolute(f.config), Owner: f.owner, State: f.stateDir, Socket: f.socket,
 				Build: version, Hangup: hangup, Log: log, Notify: daemon.Systemd(log),
 				Kept: daemon.SystemdKept(), Keep: daemon.SystemdKeep(log),
 			})
 		},
 	}
+	f.ownerFlag(verb)
+	return verb
 }

@@ -138,6 +138,9 @@ func (f *front) printStatus(a statusAnswer) {
 		}
 	}
 	line("bans", "%d", a.Bans)
+	if r := a.Observed; r != nil {
+		line("observed", "%s: %s", r.Policy, f.observedText(r, false))
+	}
 	for _, n := range a.Notes {
 		line("note", "%s", n)
 	}

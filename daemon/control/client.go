@@ -94,19 +94,41 @@ func (c *Client) Show(ctx context.Context) (*enforce.Page, error) {
 }
 
 // Apply hands a policy's contents to the daemon and waits until it is enforced. It holds until the watched files
-// change or the daemon restarts. A policy that is refused is a Report, and no error.
-func (c *Client) Apply(ctx context.Context, cand *enforce.Candidate, strict bool) (*enforce.Report, error) {
-	return c.policy(ctx, pathApply, cand, strict, false)
+// change or the daemon restarts. A policy that is refused is a Report, and no error. set fills in more of the request.
+func (c *Client) Apply(ctx context.Context, cand *enforce.Candidate, strict bool, set ...func(*PolicyRequest)) (*enforce.Report, error) {
+	return c.policy(ctx, pathApply, cand, &PolicyRequest{Strict: strict}, set...)
+}
+
+// Confirm keeps the change that awaits its confirmation.
+func (c *Client) Confirm(ctx context.Context, req ConfirmRequest) (*enforce.Report, error) {
+	r := &enforce.Report{}
+	return r, c.call(ctx, http.MethodPost, pathConfirm, &req, r)
+}
+
+// Rollback goes back to a policy of the history.
+func (c *Client) Rollback(ctx context.Context, req RollbackRequest) (*enforce.Report, error) {
+	r := &enforce.Report{}
+	return r, c.call(ctx, http.MethodPost, pathRollback, &req, r)
+}
+
+// History lists the last good policies, the newest first.
+func (c *Client) History(ctx context.Context) ([]enforce.Past, error) {
+	var list []enforce.Past
+	return list, c.call(ctx, http.MethodGet, pathHistory, nil, &list)
 }
 
 // DryRun asks what Apply would do; with nft the report has the whole compiled table.
 func (c *Client) DryRun(ctx context.Context, cand *enforce.Candidate, strict, nft bool) (*enforce.Report, error) {
-	return c.policy(ctx, pathDryRun, cand, strict, nft)
+	return c.policy(ctx, pathDryRun, cand, &PolicyRequest{Strict: strict, NFT: nft})
 }
 
-func (c *Client) policy(ctx context.Context, path string, cand *enforce.Candidate, strict, nft bool) (*enforce.Report, error) {
+func (c *Client) policy(ctx context.Context, path string, cand *enforce.Candidate, req *PolicyRequest, set ...func(*PolicyRequest)) (*enforce.Report, error) {
+	req.Entry, req.Bundle = cand.Entry, cand.Bundle
+	for _, f := range set {
+		f(req)
+	}
 	r := &enforce.Report{}
-	return r, c.call(ctx, http.MethodPost, path, &PolicyRequest{Entry: cand.Entry, Bundle: cand.Bundle, Strict: strict, NFT: nft}, r)
+	return r, c.call(ctx, http.MethodPost, path, req, r)
 }
 
 // Reload has the daemon read its own files again and waits for the outcome.

@@ -22,6 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
 	"ringwall/rules/source"
@@ -33,6 +35,11 @@ type fake struct {
 	asked []string
 	apply *PolicyRequest
 	ban   enforce.BanRequest
+
+	confirm  ConfirmRequest
+	rollback RollbackRequest
+
+	observed *ObserveRequest
 }
 
 var _ Service = (*fake)(nil)
@@ -79,6 +86,35 @@ func (f *fake) Bans(_ context.Context, req BansRequest) ([]enforce.Ban, error) {
 func (f *fake) TakeDown(context.Context) error {
 	f.asked = append(f.asked, "take-down")
 	return nil
+}
+
+func (f *fake) Observe(_ context.Context, req *ObserveRequest) (*Observed, error) {
+	f.observed = req
+	return f.Observed(nil)
+}
+
+func (f *fake) Observed(context.Context) (*Observed, error) {
+	return &Observed{Report: &observe.Report{Policy: "new.yaml", Cases: []observe.Case{{List: "in", Packets: 7}}}}, nil
+}
+
+func (f *fake) EndObservation(context.Context) (*Observed, error) {
+	f.asked = append(f.asked, "end observation")
+	return &Observed{}, nil
+}
+
+func (f *fake) Confirm(_ context.Context, req ConfirmRequest) (*enforce.Report, error) {
+	f.confirm = req
+	return &enforce.Report{Applied: true}, nil
+}
+
+func (f *fake) Rollback(_ context.Context, req RollbackRequest) (*enforce.Report, error) {
+	f.rollback = req
+	return &enforce.Report{Applied: true}, nil
+}
+
+func (f *fake) History(ctx context.Context) ([]enforce.Past, error) {
+	peer, _ := PeerOf(ctx)
+	return []enforce.Past{{Number: 3, Good: store.Good{Digest: "d", Who: fmt.Sprint(peer.PID)}}}, nil
 }
 
 func (f *fake) Metrics() http.Handler {
@@ -188,6 +224,24 @@ func TestCalls(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"reload", "take-down"}, svc.asked); diff != "" {
 		t.Error(diff)
+	}
+	session := &host.Session{Peer: netip.MustParseAddrPort("198.51.100.7:50000"), Local: netip.MustParseAddrPort("192.0.2.1:22")}
+	confirm := ConfirmRequest{Session: session, AnySession: true, Says: "alice"}
+	if r, err := c.Confirm(ctx, confirm); err != nil || !r.Applied {
+		t.Errorf("confirm: %+v, %v", r, err)
+	}
+	if diff := cmp.Diff(confirm, svc.confirm, cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	rollback := RollbackRequest{Number: 2, Confirm: time.Minute, ConfirmRequest: ConfirmRequest{NoSession: "none"}}
+	if r, err := c.Rollback(ctx, rollback); err != nil || !r.Applied {
+		t.Errorf("rollback: %+v, %v", r, err)
+	}
+	if diff := cmp.Diff(rollback, svc.rollback); diff != "" {
+		t.Error(diff)
+	}
+	if h, err := c.History(ctx); err != nil || len(h) != 1 || h[0].Number != 3 || h[0].Who != fmt.Sprint(os.Getpid()) {
+		t.Errorf("history: %+v, %v", h, err)
 	}
 	if m, err := c.Metrics(ctx); err != nil || string(m) != "ringwall_rules 3\n" {
 		t.Errorf("metrics: %q, %v", m, err)

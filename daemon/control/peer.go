@@ -44,6 +44,12 @@ func (s *Server) accessOf(p Peer) access {
 // peerKey finds the Peer in a connection's context.
 type peerKey struct{}
 
+// PeerOf is who asked, in the context of a Service's method; false where nobody did.
+func PeerOf(ctx context.Context) (Peer, bool) {
+	p, ok := ctx.Value(peerKey{}).(Peer)
+	return p, ok
+}
+
 // withPeer puts the peer of a new connection into its context. A connection whose peer the kernel will not name has
 // none, and is refused everything.
 func withPeer(ctx context.Context, c net.Conn) context.Context {

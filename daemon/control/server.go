@@ -24,7 +24,11 @@ type Service interface {
 	Unban(ctx context.Context, req UnbanRequest) (*enforce.BanReport, error)
 	Bans(ctx context.Context, req BansRequest) ([]enforce.Ban, error)
 	TakeDown(ctx context.Context) error
+	Confirm(ctx context.Context, req ConfirmRequest) (*enforce.Report, error)
+	Rollback(ctx context.Context, req RollbackRequest) (*enforce.Report, error)
+	History(ctx context.Context) ([]enforce.Past, error)
 	Metrics() http.Handler
+	Observing
 }
 
 // The bounds of what a client may take: a policy comes with its list files.
@@ -82,11 +86,15 @@ func (s *Server) routes(svc Service) http.Handler {
 	handle(http.MethodPost, pathReload, writes, post(func(ctx context.Context, _ struct{}) (*enforce.Report, error) {
 		return svc.Reload(ctx)
 	}))
+	handle(http.MethodGet, pathHistory, reads, get(svc.History))
+	handle(http.MethodPost, pathConfirm, writes, post(svc.Confirm))
+	handle(http.MethodPost, pathRollback, writes, post(svc.Rollback))
 	handle(http.MethodPost, pathBan, writes, post(svc.Ban))
 	handle(http.MethodPost, pathUnban, writes, post(svc.Unban))
 	handle(http.MethodPost, pathTakeDown, writes, post(func(ctx context.Context, _ struct{}) (struct{}, error) {
 		return struct{}{}, svc.TakeDown(ctx)
 	}))
+	observing(svc, handle)
 	return s.entrance(mux)
 }
 

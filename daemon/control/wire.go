@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/observe"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/rules/diag"
 	"ringwall/rules/source"
@@ -18,7 +20,8 @@ const Version = "1"
 type Hello struct {
 	Build     string         `json:"build"` // the daemon's version
 	PID       int            `json:"pid"`
-	Namespace host.Namespace `json:"namespace"` // the network namespace that it serves
+	Owner     string         `json:"owner,omitempty"` // the user besides root who may own the policy's files
+	Namespace host.Namespace `json:"namespace"`       // the network namespace that it serves
 }
 
 // PolicyRequest hands a policy over: its contents, not a path.
@@ -26,7 +29,30 @@ type PolicyRequest struct {
 	Entry  string         `json:"entry"`
 	Bundle *source.Bundle `json:"bundle"`
 	Strict bool           `json:"strict,omitempty"`
-	NFT    bool           `json:"nft,omitempty"` // dry-run: with the compiled table
+	NFT    bool           `json:"nft,omitempty"`   // dry-run: with the compiled table
+	Force  bool           `json:"force,omitempty"` // apply: though it locks somebody out
+	// Sessions is the SSH sessions that the request is made from: the lock-out guard sees to them, too.
+	Sessions []host.Session `json:"sessions,omitempty"`
+
+	Confirm time.Duration `json:"confirm,omitempty"` // apply: how long it stands without a confirmation, in nanoseconds; 0 for ever
+	ConfirmRequest
+}
+
+// ConfirmRequest is what a client says of itself to confirm a change: the SSH connection that it runs in, where it found one.
+type ConfirmRequest struct {
+	Session    *host.Session `json:"session,omitempty"`
+	NoSession  string        `json:"no_session,omitempty"`  // why it found none
+	AnySession bool          `json:"any_session,omitempty"` // it counts, whatever connection it comes over
+	Says       string        `json:"says,omitempty"`        // who the user is by the client's word, where that is not the peer's account
+}
+
+// RollbackRequest asks for a policy of the history, as an enforce.Past numbers it.
+type RollbackRequest struct {
+	Number  int           `json:"number"`
+	Confirm time.Duration `json:"confirm,omitempty"` // as with PolicyRequest, like what follows
+	ConfirmRequest
+	Force    bool           `json:"force,omitempty"`
+	Sessions []host.Session `json:"sessions,omitempty"`
 }
 
 // Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().
@@ -44,12 +70,18 @@ type Status struct {
 
 	Reload Reload `json:"reload"`
 
+	Awaited   *enforce.Awaited `json:"awaited,omitempty"` // the change that is enforced and not confirmed
+	Refused   []store.Refusal  `json:"refused,omitempty"` // policies that are not loaded unless 'apply' names them
+	Rollbacks uint64           `json:"rollbacks"`         // times an older policy came back since the daemon started
+
 	Owned   bool   `json:"owned"`   // other programs can't change the table
 	Persist bool   `json:"persist"` // the table outlives the daemon while owned
 	Heals   uint64 `json:"heals"`   // times the table was put back after a foreign change
 	Healed  *Heal  `json:"healed,omitempty"`
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
+
+	Observed *observe.Report `json:"observed,omitempty"` // null where nothing is observed
 
 	Notes []string `json:"notes,omitempty"`
 }
@@ -68,6 +100,7 @@ func (s *Status) Stale() bool { return !s.Reload.OK || s.Source != enforce.Files
 type Reload struct {
 	At          time.Time `json:"at,omitzero"`
 	OK          bool      `json:"ok"`
+	Held        bool      `json:"held,omitempty"`  // what was read is held back, though it has no error
 	Error       string    `json:"error,omitempty"` // in one line, where not OK
 	Diagnostics diag.List `json:"diagnostics,omitempty"`
 	Good        uint64    `json:"good"` // reloads since the daemon started
@@ -106,4 +139,7 @@ const (
 	pathBan      = "/ban"
 	pathUnban    = "/unban"
 	pathTakeDown = "/take-down"
+	pathConfirm  = "/confirm"
+	pathRollback = "/rollback"
+	pathHistory  = "/history"
 )

@@ -2,7 +2,6 @@ package enforce
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +11,6 @@ import (
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/policy"
-	"ringwall/rules/source"
 )
 
 // DryRun does all that Apply would, up to the kernel's validation without commit. Where the kernel will not validate,
@@ -54,8 +52,13 @@ func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report,
 
 // Apply enforces a candidate in one transaction and stores it as the last good one. The report of a candidate that is
 // not OK says why, and nothing is done. Where the error is not nil the policy that was enforced before still is,
-// unless the report says Applied: then something after the commit failed.
+// unless the report says Applied: then something after the commit failed. A change that was pending is over by it.
 func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Report, error) {
+	return e.apply(ctx, c, from, nil)
+}
+
+// apply is Apply, for good or, with a record, as the pending change.
+func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending *store.Pending) (*Report, error) {
 	r := e.report(c)
 	if !c.OK() {
 		return r, nil
@@ -71,11 +74,19 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 		return r, err
 	}
 	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from && r.Kernel == ""
+	confirmed := e.pending != nil && pending == nil
 	at := e.running.Applied
 	if !same {
 		at = e.opt.Now()
 	}
-	e.stored = e.stored && same || from != Files && from != Socket
+	e.stored = e.stored && same && !confirmed || from != Files && from != Socket && from != RolledBack
+	switch {
+	case pending == nil:
+		e.kept = Running{}
+	case e.pending == nil:
+		e.kept = e.running
+	}
+	e.pending = pending
 	e.running = Running{Candidate: c, Source: from, Applied: at, rules: want}
 	r.Applied, r.Source = true, from
 	e.forgive(c.Digest)
@@ -135,6 +146,11 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 	if err := e.conn.DeleteTable(ctx); err != nil {
 		return fmt.Errorf("remove the table: %w", err)
 	}
+	if e.pending != nil {
+		if err := e.DropPending("the wall was taken down before it was confirmed"); err != nil {
+			e.opt.Log.Error("the change that was not confirmed is not forgotten", "error", err)
+		}
+	}
 	e.running = Running{Source: Opened, Applied: e.opt.Now()}
 	e.placed, e.stored = false, false
 	if err := e.dir.SavePlace(""); err != nil {
@@ -190,14 +206,18 @@ func (e *Enforcer) Unstored() func() error {
 		return nil
 	}
 	e.stored = true
-	run, dir, who := e.running, e.dir, e.opt.Who
+	run, dir, who, pending := e.running, e.dir, e.who(e.running.Candidate), e.pending != nil
 	return func() error {
-		err := dir.SaveLastGood(store.LastGood{
+		g := store.LastGood{
 			Entry: run.Entry, Digest: run.Digest, Source: string(run.Source), Who: who, Applied: run.Applied, Stream: run.Bundle.WriteJSON,
-		})
-		if err != nil {
+		}
+		if pending {
+			return dir.SaveUnconfirmed(g)
+		}
+		if err := errors.Join(dir.SaveLastGood(g), dir.RemovePending()); err != nil {
 			return err
 		}
+		e.keep(run, who)
 		known, err := dir.Emergency()
 		text := policy.EmergencyText(run.Policy.Failsafe)
 		// A failsafe that was known once is not forgotten because a later policy has none.
@@ -250,15 +270,7 @@ func (e *Enforcer) lastGood() (Running, error) {
 	if err != nil {
 		return Running{}, err
 	}
-	bundle := &source.Bundle{}
-	if err := json.Unmarshal(last.Bundle, bundle); err != nil {
-		return Running{}, fmt.Errorf("last good policy: %w", err)
-	}
-	c := Load(bundle, last.Entry, e.trusted())
-	if !c.OK() {
-		return Running{}, fmt.Errorf("last good policy: %s", c.Problem())
-	}
-	return Running{Candidate: c, Source: Source(last.Source), Applied: last.Applied}, nil
+	return e.parse(last, "last good policy")
 }
 
 // report begins the report of a candidate.

@@ -19,6 +19,7 @@ type Candidate struct {
 	Tests  []check.Result // of the policy's tests, in order; none where it has errors or is trusted
 	Bundle *source.Bundle // all that was read or looked for, failures included
 	Digest string         // of the bundle: the same for two candidates that were read from the same contents
+	Who    string         // who has it applied, for the record; empty for Options.Who
 
 	proof *proof // what Prove made of it
 	brief bool   // prove it on a sample

@@ -52,11 +52,14 @@ type Enforcer struct {
 	host    *host.Host
 
 	running Running
-	bans    []Ban  // of the state directory, sorted; those that have ended may be among them
-	placed  bool   // the bans have been put into the kernel's sets by this Enforcer
-	looked  uint32 // the kernel's generation when Repair last found, or made, all well; 0 for never
-	refused []store.Refusal
-	stored  bool // running is, or is being, stored as the last good policy; or is none to store
+	bans    []Ban           // of the state directory, sorted; those that have ended may be among them
+	placed  bool            // the bans have been put into the kernel's sets by this Enforcer
+	looked  uint32          // the kernel's generation when Repair last found, or made, all well; 0 for never
+	pending *store.Pending  // the change that is enforced and not confirmed; nil where there is none
+	kept    Running         // what comes back where it is not; Policy nil where that is not known
+	refused []store.Refusal // the latest last
+	ssh     []string        // cgroups of SSH services
+	stored  bool            // running is, or is being, stored as the last good policy; or is none to store
 }
 
 // Running is the policy that is enforced, as far as this process knows. Policy is nil where it knows of none.
@@ -85,7 +88,7 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
 	}
-	e := &Enforcer{opt: opt, dir: store.At(opt.State)}
+	e := &Enforcer{opt: opt, dir: store.At(opt.State), ssh: sshServices()}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())
 	}
@@ -161,6 +164,7 @@ func (e *Enforcer) recall(ctx context.Context) {
 	default:
 		e.recallEmergency(ctx)
 	}
+	e.recallPending()
 	if e.bans, err = e.dir.Bans(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		e.opt.Log.Warn("the stored bans can't be used", "error", err)
 	}

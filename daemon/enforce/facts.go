@@ -43,3 +43,6 @@ func HostFacts() *check.Host {
 	defer h.Close()
 	return Facts(h)
 }
+
+// Connections is the TCP connections of the Enforcer's network namespace.
+func (e *Enforcer) Connections() ([]host.Socket, error) { return e.host.Connections() }

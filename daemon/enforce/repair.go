@@ -26,7 +26,12 @@ func (e *Enforcer) Repair(ctx context.Context) (did string, err error) {
 	if err := e.commit(ctx, e.running.rules, r); err != nil {
 		return "", err
 	}
-	did = r.Kernel
+	if did = r.Kernel; did != "" && e.pending != nil {
+		// Who connected while the table was another one has shown nothing.
+		if err := e.listOld(true); err != nil {
+			e.opt.Log.Error("connections that were opened without the table may confirm the change", "error", err)
+		}
+	}
 	if err := e.placeBans(ctx, r.made); err != nil {
 		return did, err
 	}

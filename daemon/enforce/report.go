@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 
+	"ringwall/daemon/impact"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/check"
 	"ringwall/rules/diag"
@@ -26,6 +27,9 @@ type Report struct {
 	// and nil where nothing is enforced or no rule changes.
 	Difference *check.Difference `json:"difference,omitempty"`
 
+	// Lockout is whom the policy would lock out, where it was held back for that.
+	Lockout *impact.Lockout `json:"lockout,omitempty"`
+
 	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
 	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only
 	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for
@@ -34,6 +38,9 @@ type Report struct {
 	Validated bool   `json:"validated"` // the kernel has checked the change
 	Applied   bool   `json:"applied"`   // the kernel enforces the policy now
 	Source    Source `json:"source,omitempty"`
+
+	// Awaited is set where what was applied waits for its confirmation.
+	Awaited *Awaited `json:"awaited,omitempty"`
 
 	// Notes says what the user should know and no diagnostic tells: "not validated by the kernel: …".
 	Notes []string `json:"notes,omitempty"`
@@ -122,9 +129,10 @@ type Source string
 
 // The sources of a policy.
 const (
-	Files     Source = "files"     // read from its files
-	Socket    Source = "socket"    // handed over the control socket; the files say something else
-	LastGood  Source = "last-good" // stored, since the files are broken or were not to be read
-	Emergency Source = "emergency" // neither the files nor a stored policy could be used
-	Opened    Source = "open"      // none: the wall was taken down
+	Files      Source = "files"     // read from its files
+	Socket     Source = "socket"    // handed over the control socket; the files say something else
+	LastGood   Source = "last-good" // stored, since the files are broken or were not to be read
+	RolledBack Source = "rollback"  // of the history, brought back by a user
+	Emergency  Source = "emergency" // neither the files nor a stored policy could be used
+	Opened     Source = "open"      // none: the wall was taken down
 )

@@ -24,16 +24,20 @@ func (d Dir) Path() string { return d.path }
 
 // The files of a state directory.
 const (
-	lastGoodFile  = "last-good"
-	emergencyFile = "emergency"
-	bansFile      = "bans"
-	placeFile     = "place"
-	refusedFile   = "refused"
-	lockFile      = "lock"
+	lastGoodFile    = "last-good"
+	unconfirmedFile = "unconfirmed"
+	pendingFile     = "pending"
+	historyFile     = "history"
+	emergencyFile   = "emergency"
+	bansFile        = "bans"
+	placeFile       = "place"
+	refusedFile     = "refused"
+	observationFile = "observation"
+	lockFile        = "lock"
 )
 
 // replaced is the files that are replaced whole, each by way of a temporary one.
-var replaced = []string{lastGoodFile, emergencyFile, bansFile, placeFile, refusedFile}
+var replaced = []string{lastGoodFile, unconfirmedFile, pendingFile, historyFile, emergencyFile, bansFile, placeFile, refusedFile, observationFile}
 
 // Create makes the directory, for its owner alone, where there is none. Whoever can write to it can open the host: one
 // that others may write to, or that belongs to another user than this process or root, is refused and not changed.
@@ -90,12 +94,17 @@ func (d Dir) replace(path string, content func(io.Writer) error) error {
 	if err := f.CloseAtomicallyReplace(); err != nil {
 		return err
 	}
+	return d.sync() // the rename itself is on disk only now
+}
+
+// sync has what was named, renamed and removed in the directory on disk.
+func (d Dir) sync() error {
 	dir, err := os.Open(d.path)
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	return dir.Sync() // the rename itself is on disk only now
+	return dir.Sync()
 }
 
 // read returns a file's whole content. The error wraps fs.ErrNotExist where nothing was ever written.

@@ -22,20 +22,23 @@ type LastGood struct {
 }
 
 // SaveLastGood puts g in the place of the one before it.
-func (d Dir) SaveLastGood(g LastGood) error {
+func (d Dir) SaveLastGood(g LastGood) error { return d.savePolicy(lastGoodFile, g) }
+
+// savePolicy stores a policy in a file.
+func (d Dir) savePolicy(name string, g LastGood) error {
 	bundle := g.Stream
 	if bundle == nil {
 		if len(g.Bundle) == 0 {
-			return errors.New("save the last good policy: it is empty")
+			return errors.New("save a policy: it is empty")
 		}
 		bundle = just(g.Bundle)
 	}
 	g.Bundle = nil
 	about, err := json.Marshal(g)
 	if err != nil {
-		return fmt.Errorf("save the last good policy: %w", err)
+		return fmt.Errorf("save a policy: %w", err)
 	}
-	return d.seal(lastGoodFile, func(w io.Writer) error {
+	return d.seal(name, func(w io.Writer) error {
 		// The bundle is the last of the object's members.
 		if _, err := fmt.Fprintf(w, "%s,\"bundle\":", about[:len(about)-1]); err != nil {
 			return err
@@ -50,17 +53,29 @@ func (d Dir) SaveLastGood(g LastGood) error {
 
 // LastGood returns what SaveLastGood wrote. The error wraps fs.ErrNotExist where there was nothing, and is a
 // *CorruptError where it can't be trusted.
-func (d Dir) LastGood() (LastGood, error) {
-	body, err := d.unseal(lastGoodFile)
+func (d Dir) LastGood() (LastGood, error) { return d.policy(lastGoodFile) }
+
+// policy reads what savePolicy wrote.
+func (d Dir) policy(name string) (LastGood, error) {
+	data, err := d.read(name)
+	if err != nil {
+		return LastGood{}, err
+	}
+	return d.parsePolicy(name, name, data)
+}
+
+// parsePolicy reads the contents of a file that savePolicy wrote under the name that is its kind.
+func (d Dir) parsePolicy(name, kind string, data []byte) (LastGood, error) {
+	body, err := d.open(name, kind, data)
 	if err != nil {
 		return LastGood{}, err
 	}
 	var g LastGood
 	if err := json.Unmarshal(body, &g); err != nil {
-		return LastGood{}, d.corrupt(lastGoodFile, "it does not parse", err)
+		return LastGood{}, d.corrupt(name, "it does not parse", err)
 	}
 	if len(g.Bundle) == 0 {
-		return LastGood{}, d.corrupt(lastGoodFile, "it holds no policy", nil)
+		return LastGood{}, d.corrupt(name, "it holds no policy", nil)
 	}
 	return g, nil
 }

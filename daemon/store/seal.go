@@ -58,11 +58,16 @@ func (d Dir) unseal(name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.open(name, name, data)
+}
+
+// open returns the body of a sealed file's contents, of a kind.
+func (d Dir) open(name, kind string, data []byte) ([]byte, error) {
 	head, body, found := bytes.Cut(data, []byte("\n"))
 	f := strings.Fields(string(head))
 	switch {
-	case !found || len(f) != 4 || f[0] != "ringwall" || f[1] != name:
-		return nil, d.corrupt(name, "its first line is not that of a stored "+name, nil)
+	case !found || len(f) != 4 || f[0] != "ringwall" || f[1] != kind:
+		return nil, d.corrupt(name, "its first line is not that of a stored "+kind, nil)
 	case f[2] != "1":
 		return nil, d.corrupt(name, "format "+f[2]+" is not known to this version", nil)
 	case f[3] != "sha256:"+digest(body):

@@ -16,8 +16,8 @@ type judge struct {
 	*proof
 	asker  *decide.Asker
 	turn   int
-	count  int      // packets asked about
-	path   []string // the chains that the last one came through
+	count  int     // packets asked about
+	path   []int32 // the chains that the last one came through, by their places in the rule set
 	walker ruleset.Walker
 	// thorough: every packet is sent every way. Else some are, for what rules do does not depend on it.
 	thorough bool
@@ -36,7 +36,7 @@ func (j *judge) hold(pkt *policy.Packet) (policy.Decision, error) {
 		kind = []uint32{ruleset.TypeBroadcast, ruleset.TypeAnycast, ruleset.TypeMulticast}[j.turn/4%3]
 	}
 	got := j.eval(j.machine, pkt, kind)
-	j.path = append(j.path[:0], got.Path...)
+	j.path = append(j.path[:0], got.Chains...)
 	if err := j.compare(pkt, d, got, false, ""); err != nil {
 		return d, err
 	}

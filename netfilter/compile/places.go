@@ -1,20 +1,27 @@
 package compile
 
 import (
-	"slices"
+	"sync"
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/policy"
 )
 
-// places is the chains that lists begin with, all that follow them up to the rules' own, and by which ways packets come there.
+// places is the chains of the compiled form up to the rules' own, by their numbers, and by which ways packets come there.
 type places struct {
-	chains map[string]*ruleset.Chain
-	maps   map[string]*ruleset.Map
-	ways   map[string][]region
-	order  []*ruleset.Chain        // of chains, those that lead to others before them
-	rules  map[string]*policy.Rule // by their own chains
+	chains  []*ruleset.Chain
+	number  map[string]int32
+	maps    map[string]*ruleset.Map
+	rules   []*policy.Rule // of the chains that are a rule's own
+	callers [][]call       // of each chain that is none
+
+	mu    sync.Mutex
+	ways  [][]region // to each chain, as far as they are known
+	known []bool
 }
+
+// call is where a chain is gone to: from a rule of another one or, where that is a lookup, from an element of its map.
+type call struct{ chain, rule, elem int32 }
 
 // How many ways to a chain are looked at: of those that rules or lookups lead to, and of those that many chains call.
 const (
@@ -22,102 +29,118 @@ const (
 	mostCalls = 256
 )
 
+// newPlaces is the places of a rule set, which need not be sound unless one looks at them.
 func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
+	n := len(rs.Chains)
 	g := &places{
-		chains: make(map[string]*ruleset.Chain), maps: make(map[string]*ruleset.Map), ways: make(map[string][]region), rules: make(map[string]*policy.Rule),
+		chains: rs.Chains, number: make(map[string]int32, n), maps: make(map[string]*ruleset.Map, len(rs.Maps)),
+		rules: make([]*policy.Rule, n), callers: make([][]call, n), ways: make([][]region, n), known: make([]bool, n),
 	}
-	for _, ch := range rs.Chains {
-		g.chains[ch.Name] = ch
+	for i, ch := range rs.Chains {
+		g.number[ch.Name] = int32(i)
 	}
 	for _, m := range rs.Maps {
 		g.maps[m.Name] = m
 	}
 	for _, list := range p.Lists {
 		for _, r := range list {
-			g.rules[ChainName(r)] = r
+			if i, ok := g.number[ChainName(r)]; ok {
+				g.rules[i] = r
+			}
 		}
 	}
-	seen := make(map[string]bool)
+	for i, ch := range rs.Chains {
+		if g.rules[i] != nil {
+			continue
+		}
+		for k, r := range ch.Rules {
+			switch end := last(r).(type) {
+			case ruleset.Verdict:
+				g.leads(call{int32(i), int32(k), -1}, end)
+			case ruleset.VMapRef:
+				if m := g.maps[end.Map]; m != nil {
+					for e := range m.Elems {
+						g.leads(call{int32(i), int32(k), int32(e)}, m.Elems[e].Verdict)
+					}
+				}
+			}
+		}
+	}
 	for dir, base := range [...]string{policy.In: chainPre, policy.Out: chainOutput, policy.Forward: chainForward} {
-		if g.chains[base] != nil {
-			g.sort(base, seen)
-			g.ways[base] = []region{anywhere(policy.Dir(dir))}
+		if i, ok := g.number[base]; ok {
+			g.ways[i], g.known[i] = []region{anywhere(policy.Dir(dir))}, true
 		}
-	}
-	slices.Reverse(g.order)
-	for _, ch := range g.order {
-		g.follow(ch)
 	}
 	return g
 }
 
-// next gives the verdicts of a rule that lead to chains which are looked at, with the element where the rule is a lookup.
-func (g *places) next(r *ruleset.Rule, give func(chain string, ref *ruleset.VMapRef, e *ruleset.MapElem)) {
-	leads := func(v ruleset.Verdict) bool {
-		return v.Chain != "" && g.rules[v.Chain] == nil && g.chains[v.Chain] != nil
+// leads takes up a call.
+func (g *places) leads(from call, v ruleset.Verdict) {
+	if v.Chain == "" {
+		return
 	}
-	switch end := last(r).(type) {
-	case ruleset.Verdict:
-		if leads(end) {
-			give(end.Chain, nil, nil)
-		}
-	case ruleset.VMapRef:
-		elems := g.maps[end.Map].Elems
-		for i := range elems {
-			if leads(elems[i].Verdict) {
-				give(elems[i].Verdict.Chain, &end, &elems[i])
-			}
-		}
+	if to, ok := g.number[v.Chain]; ok && g.rules[to] == nil {
+		g.callers[to] = append(g.callers[to], from)
 	}
 }
 
 // last is how a rule ends.
-func last(r *ruleset.Rule) ruleset.Expr { return r.Exprs[len(r.Exprs)-1] }
+func last(r *ruleset.Rule) ruleset.Expr {
+	if len(r.Exprs) == 0 {
+		return nil
+	}
+	return r.Exprs[len(r.Exprs)-1]
+}
 
 // matches is what a rule asks, and where it counts or logs, that.
 func matches(r *ruleset.Rule) []ruleset.Expr { return r.Exprs[:len(r.Exprs)-1] }
 
-// sort appends a chain after those that it leads to.
-func (g *places) sort(chain string, seen map[string]bool) {
-	if seen[chain] {
-		return
-	}
-	seen[chain] = true
-	for _, r := range g.chains[chain].Rules {
-		g.next(r, func(to string, _ *ruleset.VMapRef, _ *ruleset.MapElem) { g.sort(to, seen) })
-	}
-	g.order = append(g.order, g.chains[chain])
+// waysTo is the ways to a chain of a rule set that is sound.
+func (g *places) waysTo(chain int32) []region {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.find(chain)
 }
 
-// follow takes the ways to a chain on to those that it leads to.
-func (g *places) follow(ch *ruleset.Chain) {
-	ways := g.ways[ch.Name]
-	for i, r := range ch.Rules {
-		g.next(r, func(to string, ref *ruleset.VMapRef, e *ruleset.MapElem) {
-			most, tries := mostWays, len(ways)
-			if ref == nil && last(r).(ruleset.Verdict).Kind == ruleset.Jump {
-				most, tries = mostCalls, min(mostWays, len(ways))
-			}
-			for n := range tries {
-				if len(g.ways[to]) >= most {
-					return
-				}
-				way, ok := ways[(i+n)%len(ways)].all(matches(r))
-				if ok && ref != nil {
-					way, ok = way.keyed(ref, e)
-				}
-				if ok {
-					g.ways[to] = append(g.ways[to], way)
-				}
-			}
-		})
+func (g *places) find(chain int32) []region {
+	if g.known[chain] {
+		return g.ways[chain]
 	}
+	var out []region
+	for _, c := range g.callers[chain] {
+		r := g.chains[c.chain].Rules[c.rule]
+		v, direct := last(r).(ruleset.Verdict)
+		called := direct && v.Kind == ruleset.Jump
+		if len(out) >= mostCalls || !called && len(out) >= mostWays {
+			continue
+		}
+		most, tries := mostWays, len(g.find(c.chain))
+		if called {
+			most, tries = mostCalls, min(mostWays, tries)
+		}
+		from := g.ways[c.chain]
+		for n := 0; n < tries && len(out) < most; n++ {
+			way, ok := from[(int(c.rule)+n)%len(from)].all(matches(r))
+			if ok && !direct {
+				ref := last(r).(ruleset.VMapRef)
+				way, ok = way.keyed(&ref, &g.maps[ref.Map].Elems[c.elem])
+			}
+			if ok {
+				out = append(out, way)
+			}
+		}
+	}
+	g.ways[chain], g.known[chain] = out, true
+	return out
 }
 
 // size is about how many witnesses a chain has.
-func (g *places) size(ch *ruleset.Chain) (n int) {
+func (g *places) size(chain int32) (n int) {
+	if len(g.callers[chain]) == 0 && !g.known[chain] {
+		return 0
+	}
 	const each = 4
-	for _, r := range ch.Rules {
+	for _, r := range g.chains[chain].Rules {
 		n += each
 		if ref, is := last(r).(ruleset.VMapRef); is {
 			n += 2 * len(g.maps[ref.Map].Elems)
@@ -128,8 +151,8 @@ func (g *places) size(ch *ruleset.Chain) (n int) {
 
 // corners is about how many witnesses there are.
 func (g *places) corners() (n int) {
-	for _, ch := range g.order {
-		n += g.size(ch)
+	for i := range g.chains {
+		n += g.size(int32(i))
 	}
 	return n
 }

@@ -167,29 +167,40 @@ func (r *region) narrow(axis int, s extent) (ok bool) {
 }
 
 func meet(a, b extent) (extent, bool) {
-	if b.Lo.Compare(a.Lo) > 0 {
+	if less(a.Lo, b.Lo) {
 		a.Lo = b.Lo
 	}
-	if b.Hi.Compare(a.Hi) < 0 {
+	if less(b.Hi, a.Hi) {
 		a.Hi = b.Hi
 	}
-	return a, a.Lo.Compare(a.Hi) <= 0
+	return a, !less(a.Hi, a.Lo)
 }
 
-// and is the packets of r that are in o, too; false where there are none.
-func (r region) and(o *region) (region, bool) {
-	if !r.of(o.proto) {
-		return r, false
+func less(a, b addrset.U128) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
+
+// meets tells whether r and o have packets in common, as far as they can tell. Any number of regions do of which every two do.
+func (r *region) meets(o *region) bool {
+	if r.proto != o.proto && r.proto != 0 && o.proto != 0 {
+		return false
 	}
-	for i, s := range o.spans {
-		if !r.narrow(i, s) {
-			return r, false
+	for i := range r.spans {
+		a, b := &r.spans[i], &o.spans[i]
+		if less(a.Hi, b.Lo) || less(b.Hi, a.Lo) {
+			return false
 		}
+	}
+	return true
+}
+
+// and leaves packets that are in o, too, which r meets.
+func (r *region) and(o *region) {
+	r.of(o.proto)
+	for i, s := range o.spans {
+		r.narrow(i, s)
 	}
 	if len(o.rest) > 0 {
 		r.rest = append(slices.Clip(r.rest), o.rest...)
 	}
-	return r, true
 }
 
 // has tells whether a packet is in r, as far as spans go.
@@ -211,7 +222,7 @@ func (r *region) has(pkt *policy.Packet) bool {
 		case axisSport:
 			n.Lo = uint64(pkt.Sport)
 		}
-		if n.Compare(s.Lo) < 0 || n.Compare(s.Hi) > 0 {
+		if less(n, s.Lo) || less(s.Hi, n) {
 			return false
 		}
 	}

@@ -64,12 +64,12 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	var places *places
 	var others sync.WaitGroup
 	others.Go(func() { first = newProof(p, rs, nil) })
+	others.Go(func() { places = newPlaces(p, rs) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {
 		others.Wait()
 		return Report{}, err
 	}
-	others.Go(func() { places = newPlaces(p, rs) })
 	machine := linear.Indexed()
 	others.Wait()
 	first.ask(linear, machine)
@@ -200,7 +200,7 @@ func (d *Disagreement) Error() string {
 	if len(d.Got.Counters) > 0 {
 		fmt.Fprintf(&b, " as %s", strings.Join(d.Got.Counters, ", "))
 	}
-	fmt.Fprintf(&b, " (chains %s)", strings.Join(d.Got.Path, ", "))
+	fmt.Fprintf(&b, " (chains %s)", strings.Join(d.Got.Path(), ", "))
 	if d.What != "" {
 		fmt.Fprintf(&b, ": %s", d.What)
 	}

@@ -19,29 +19,34 @@ type visitor struct {
 	share float64
 	err   error // the first; nothing is judged after it
 
+	at    int32 // the chain that it is at
 	chain *ruleset.Chain
+	ways  []region // to it; these and the following once they are needed
 	own   []region // what each rule of the chain asks
 	ok    []bool   // whether any packets are that
+	ready bool
 }
 
 // placeJobs is the work of places in parts; of a share below one, not every place has its witnesses.
 func (pr *proof) placeJobs(g *places, share float64) (out []job) {
-	const part = 2000 // witnesses
-	for from := 0; from < len(g.order); {
+	const part = 2000 // witnesses, of which each has its share
+	for from := 0; from < len(g.chains); {
 		to, n := from, 0
-		for to < len(g.order) && n < part {
-			n += g.size(g.order[to])
+		for to < len(g.chains) && n < part {
+			n += g.size(int32(to))
 			to++
 		}
-		some := g.order[from:to]
+		first := from
 		from = to
 		out = append(out, func(w *witness) error {
 			w.judge = pr.newJudge()
 			w.rng.pool4, w.rng.pool6 = pr.pool4, pr.pool6
 			defer func() { w.packets += w.count }()
 			v := &visitor{witness: w, places: g, share: share}
-			for _, ch := range some {
-				v.visit(ch)
+			for at := first; at < to; at++ {
+				if g.size(int32(at)) > 0 {
+					v.visit(int32(at))
+				}
 			}
 			return v.err
 		})
@@ -50,60 +55,94 @@ func (pr *proof) placeJobs(g *places, share float64) (out []job) {
 }
 
 // visit has packets judged that come to a chain's places.
-func (v *visitor) visit(ch *ruleset.Chain) {
-	ways := v.ways[ch.Name]
-	if len(ways) == 0 {
-		return
-	}
-	v.chain, v.own, v.ok = ch, v.own[:0], v.ok[:0]
-	for _, r := range ch.Rules {
-		own, ok := anywhere(ways[0].dir).all(matches(r))
-		v.own, v.ok = append(v.own, own), append(v.ok, ok)
-	}
-	for i, r := range ch.Rules {
-		if !v.ok[i] {
-			continue
-		}
+func (v *visitor) visit(at int32) {
+	v.at, v.chain, v.ready = at, v.chains[at], false
+	for i, r := range v.chain.Rules {
 		switch end := last(r).(type) {
 		case ruleset.Verdict:
 			if end.Kind == ruleset.Return {
 				v.guard(i)
 			} else {
-				v.place(i, &v.own[i], end.Chain)
+				v.place(i, nil, nil, end)
 			}
 			v.beside(i)
 		case ruleset.VMapRef:
-			v.lookup(i, &end)
+			elems := v.maps[end.Map].Elems
+			for n := range elems {
+				to := elems[n].Verdict
+				if k, has := v.number[to.Chain]; has && v.rules[k] == nil {
+					v.back(i, &end, &elems[n])
+				} else {
+					v.place(i, &end, &elems[n], to)
+				}
+			}
 		}
 	}
 }
 
-// way is the packets of one of the chain's ways that are in regions; false where there are none. The ways are tried from one with a
-// number on.
-func (v *visitor) way(n int, in ...*region) (out region, ok bool) {
-	ways := v.ways[v.chain.Name]
-	for k := range ways {
-		out, ok = ways[(n+k)%len(ways)], true
-		for _, r := range in {
-			if out, ok = out.and(r); !ok {
-				break
+// wants tells whether the next witness of a rule of the chain is to be looked for, which may be none of the share or have no way there.
+func (v *visitor) wants(rule int) bool {
+	if v.err != nil || v.skips(v.share) {
+		return false
+	}
+	if !v.ready {
+		v.ways, v.ready = v.waysTo(v.at), true
+		v.own, v.ok = v.own[:0], v.ok[:0]
+		if len(v.ways) > 0 {
+			for _, r := range v.chain.Rules {
+				own, ok := anywhere(v.ways[0].dir).all(matches(r))
+				v.own, v.ok = append(v.own, own), append(v.ok, ok)
 			}
 		}
-		if ok {
-			return out, true
+	}
+	return len(v.ways) > 0 && v.ok[rule]
+}
+
+// ruleOf is the policy's rule that decides where a verdict leads, nil for none.
+func (v *visitor) ruleOf(to ruleset.Verdict) *policy.Rule {
+	if k, has := v.number[to.Chain]; has {
+		return v.rules[k]
+	}
+	return nil
+}
+
+// way is the packets of one of the chain's ways that are in regions, which meet; false where there are none. The ways are tried from
+// one with a number on.
+func (v *visitor) way(n int, in ...*region) (out region, ok bool) {
+next:
+	for k := range v.ways {
+		way := &v.ways[(n+k)%len(v.ways)]
+		for _, r := range in {
+			if !way.meets(r) {
+				continue next
+			}
 		}
+		out = *way
+		for _, r := range in {
+			out.and(r)
+		}
+		return out, true
 	}
 	return out, false
 }
 
-// place has packets judged that are in a region of rule i of the chain, at both its ends, and go from there to a chain.
-func (v *visitor) place(i int, in *region, to string) {
-	here, ok := v.way(i, in)
-	if !ok {
-		return
-	}
+// place has packets judged that are what rule i of the chain asks, and where it is a lookup have the key of an element, at both
+// ends, and go from there to where a verdict leads.
+func (v *visitor) place(i int, ref *ruleset.VMapRef, e *ruleset.MapElem, to ruleset.Verdict) {
 	for _, at := range []spot{atFirst, atLast} {
-		v.aim(&here, i, at, in, v.rules[to])
+		if !v.wants(i) {
+			continue
+		}
+		in, ok := v.own[i], true
+		if ref != nil {
+			in, ok = in.keyed(ref, e)
+		}
+		if !ok {
+			return
+		}
+		if here, ok := v.way(i, &in); ok {
+			v.aim(&here, i, at, &in, v.ruleOf(to))
+		}
 	}
 }
 
@@ -111,7 +150,10 @@ func (v *visitor) place(i int, in *region, to string) {
 // with those. False where there is none.
 func (v *visitor) behind(j int, in *region) (int, region, bool) {
 	for j++; j < len(v.own); j++ {
-		if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is && e.Kind == ruleset.Return || !v.ok[j] {
+		if !v.ok[j] || !in.meets(&v.own[j]) {
+			continue
+		}
+		if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is && e.Kind == ruleset.Return {
 			continue
 		}
 		if both, ok := v.way(j, in, &v.own[j]); ok {
@@ -124,35 +166,44 @@ func (v *visitor) behind(j int, in *region) (int, region, bool) {
 // guard has packets judged that a guard sends back, and that rules behind it would take.
 func (v *visitor) guard(i int) {
 	const few = 3
-	j := i
-	for range few {
-		var both region
-		var ok bool
-		if j, both, ok = v.behind(j, &v.own[i]); !ok {
-			return
+	for n := range 2 * few {
+		if !v.wants(i) {
+			continue
 		}
-		for _, at := range []spot{atFirst, atLast} {
-			v.aim(&both, i, at, &v.own[i], nil)
+		j, both, ok := i, region{}, true
+		for range 1 + n/2 {
+			if j, both, ok = v.behind(j, &v.own[i]); !ok {
+				return
+			}
 		}
+		v.aim(&both, i, []spot{atFirst, atLast}[n%2], &v.own[i], nil)
 	}
 }
 
 // beside has packets judged that are what rule i of the chain asks but for one field, which is just not: such that a rule behind it
 // takes, where there are any.
 func (v *visitor) beside(i int) {
-	all := anywhere(v.own[i].dir)
-	for axis, s := range v.own[i].spans {
-		if s == all.spans[axis] || axis == axisProto {
-			continue
-		}
-		for _, out := range []extent{{Lo: s.Lo.Prev(), Hi: s.Lo.Prev()}, {Lo: s.Hi.Next(), Hi: s.Hi.Next()}} {
+	for axis := range axes {
+		for _, below := range []bool{true, false} {
+			if axis == axisProto || !v.wants(i) {
+				continue
+			}
 			not := v.own[i]
-			not.spans[axis] = out
+			s := &not.spans[axis]
+			if *s == anywhere(not.dir).spans[axis] {
+				continue
+			}
+			if below {
+				s.Lo, s.Hi = s.Lo.Prev(), s.Lo.Prev()
+			} else {
+				s.Lo, s.Hi = s.Hi.Next(), s.Hi.Next()
+			}
 			var want *policy.Rule
 			j, r, ok := v.behind(i, &not)
 			if ok {
-				e, _ := last(v.chain.Rules[j]).(ruleset.Verdict)
-				want = v.rules[e.Chain]
+				if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is {
+					want = v.ruleOf(e)
+				}
 			} else if r, ok = v.way(i, &not); !ok {
 				continue
 			}
@@ -161,27 +212,9 @@ func (v *visitor) beside(i int) {
 	}
 }
 
-// lookup has packets judged that have the keys of a map's elements.
-func (v *visitor) lookup(i int, ref *ruleset.VMapRef) {
-	elems := v.maps[ref.Map].Elems
-	for n := range elems {
-		key, ok := v.own[i].keyed(ref, &elems[n])
-		switch to := elems[n].Verdict.Chain; {
-		case !ok:
-		case v.chains[to] != nil && v.rules[to] == nil:
-			v.back(i, &key)
-		default:
-			v.place(i, &key, to)
-		}
-	}
-}
-
 // aim has packets of a region judged until one comes to rule i of the chain and, where a rule is wanted, is decided by it. In what own
 // asks it is at the spot.
 func (v *visitor) aim(r *region, i int, at spot, own *region, want *policy.Rule) {
-	if v.skips(v.share) {
-		return
-	}
 	const tries = 4
 	for range tries {
 		if v.hits(r, i, at, own, want) {
@@ -202,7 +235,7 @@ func (v *visitor) hits(r *region, i int, at spot, own *region, want *policy.Rule
 	}
 	d, err := v.hold(&pkt)
 	v.err = err
-	return (want == nil || d.Rule == want) && slices.Contains(v.path, v.chain.Name)
+	return (want == nil || d.Rule == want) && slices.Contains(v.path, v.at)
 }
 
 // taken tells whether one of the chain's rules before rule i takes a packet, or sends it back, by its spans alone.
@@ -216,14 +249,19 @@ func (v *visitor) taken(pkt *policy.Packet, i int) bool {
 	return false
 }
 
-// back has packets judged that are in a region, go from rule i of the chain elsewhere, and come back to be decided by a later one.
-func (v *visitor) back(i int, in *region) {
-	if v.skips(v.share) {
+// back has packets judged that have the key of an element where rule i of the chain is a lookup, go elsewhere, and come back to be decided
+// by a later rule.
+func (v *visitor) back(i int, ref *ruleset.VMapRef, e *ruleset.MapElem) {
+	if !v.wants(i) {
+		return
+	}
+	in, ok := v.own[i].keyed(ref, e)
+	if !ok {
 		return
 	}
 	const tries = 4
 	for range tries {
-		way, ok := v.way(v.rng.IntN(len(v.ways[v.chain.Name])), in)
+		way, ok := v.way(v.rng.IntN(len(v.ways)), &in)
 		if !ok {
 			return
 		}
@@ -238,16 +276,18 @@ func (v *visitor) back(i int, in *region) {
 func (v *visitor) onwards(way *region, ch *ruleset.Chain, i int) (*policy.Rule, bool) {
 	const deep = 8
 	for range deep {
-		to, ok := v.step(way, ch, i)
+		name, ok := v.step(way, ch, i)
 		if !ok {
+			break
+		}
+		to, has := v.number[name]
+		if !has {
 			break
 		}
 		if r := v.rules[to]; r != nil {
 			return r, true
 		}
-		if ch, i = v.chains[to], 0; ch == nil {
-			break
-		}
+		ch, i = v.chains[to], 0
 	}
 	return nil, false
 }

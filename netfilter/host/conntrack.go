@@ -89,16 +89,7 @@ func encodeFlow(f flow) ([]byte, error) {
 	ae.Bytes(ctaStatus, binary.BigEndian.AppendUint32(nil, ctStatus))
 	ae.Bytes(ctaTimeout, binary.BigEndian.AppendUint32(nil, uint32(f.timeout.Seconds())))
 	if f.proto == unix.IPPROTO_TCP {
-		ae.Nested(ctaProtoInfo, func(ae *netlink.AttributeEncoder) error {
-			ae.Nested(ctaProtoInfoTCP, func(ae *netlink.AttributeEncoder) error {
-				ae.Uint8(ctaProtoInfoTCPState, ctTCPEstablished)
-				flagAndMask := []byte{ctTCPLiberal, ctTCPLiberal}
-				ae.Bytes(ctaProtoInfoTCPFlagsOrig, flagAndMask)
-				ae.Bytes(ctaProtoInfoTCPFlagsRepl, flagAndMask)
-				return nil
-			})
-			return nil
-		})
+		ae.Nested(ctaProtoInfo, encodeTCPState)
 	}
 	attrs, err := ae.Encode()
 	if err != nil {
@@ -110,6 +101,18 @@ func encodeFlow(f flow) ([]byte, error) {
 	}
 	header := []byte{family, unix.NFNETLINK_V0, 0, 0}
 	return append(header, attrs...), nil
+}
+
+// encodeTCPState says that a TCP connection is established.
+func encodeTCPState(ae *netlink.AttributeEncoder) error {
+	ae.Nested(ctaProtoInfoTCP, func(ae *netlink.AttributeEncoder) error {
+		ae.Uint8(ctaProtoInfoTCPState, ctTCPEstablished)
+		flagAndMask := []byte{ctTCPLiberal, ctTCPLiberal}
+		ae.Bytes(ctaProtoInfoTCPFlagsOrig, flagAndMask)
+		ae.Bytes(ctaProtoInfoTCPFlagsRepl, flagAndMask)
+		return nil
+	})
+	return nil
 }
 
 func encodeTuple(proto uint8, src, dst netip.AddrPort) func(*netlink.AttributeEncoder) error {

@@ -10,8 +10,9 @@ import (
 
 // Host answers questions about one network namespace. It is safe for concurrent use.
 type Host struct {
-	nl *netlink.Handle
-	ct *conntrack
+	nl   *netlink.Handle
+	ct   *conntrack
+	diag *diag
 }
 
 // Open connects to the kernel in the network namespace of the calling thread. Nothing is asked yet and no privilege
@@ -26,13 +27,18 @@ func Open() (*Host, error) {
 		nl.Close()
 		return nil, err
 	}
-	return &Host{nl: nl, ct: ct}, nil
+	diag, err := dialDiag()
+	if err != nil {
+		nl.Close()
+		return nil, errors.Join(err, ct.close())
+	}
+	return &Host{nl: nl, ct: ct, diag: diag}, nil
 }
 
 // Close lets the connections to the kernel go.
 func (h *Host) Close() error {
 	h.nl.Close()
-	return h.ct.close()
+	return errors.Join(h.ct.close(), h.diag.close())
 }
 
 // dumpTries bounds how often a listing is asked again because the kernel's tables changed under it.

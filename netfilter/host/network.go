@@ -77,3 +77,16 @@ func (i Interface) HasGuests() bool {
 	return slices.ContainsFunc([]string{"docker", "br-", "virbr", "cni", "cbr", "lxcbr", "lxdbr", "incusbr", "podman", "nerdctl"},
 		func(prefix string) bool { return strings.HasPrefix(i.Name, prefix) })
 }
+
+// InterfaceTo is the index of the interface by which the routing table sends packets to an address; that of loopback for the
+// host's own addresses.
+func (h *Host) InterfaceTo(addr netip.Addr) (int, error) {
+	routes, err := h.nl.RouteGet(addr.AsSlice())
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("route to %s: %w", addr, err)
+	case len(routes) == 0:
+		return 0, fmt.Errorf("route to %s: none", addr)
+	}
+	return routes[0].LinkIndex, nil
+}

@@ -75,6 +75,7 @@ const (
 	stateEstablished = 1
 	stateFinWait1    = 4
 	stateFinWait2    = 5
+	stateClose       = 7 // of UDP: without a peer
 	stateCloseWait   = 8
 	stateLastAck     = 9
 	stateListen      = 10

@@ -7,7 +7,10 @@ import (
 )
 
 // builder grows netlink messages at the end of one buffer. Attributes are nf_tables' own: integers big-endian.
-type builder struct{ buf []byte }
+type builder struct {
+	buf   []byte
+	table string // that messages are about
+}
 
 // raw adds an attribute.
 func (b *builder) raw(typ uint16, data []byte) {

@@ -53,9 +53,9 @@ func (b *builder) end(at int) { binary.NativeEndian.PutUint32(b.buf[at:], uint32
 // nftType is the netlink type of an nf_tables message.
 func nftType(msg uint16) uint16 { return unix.NFNL_SUBSYS_NFTABLES<<8 | msg }
 
-// newBatch begins a transaction, guarded by a generation where that is not 0. Its first sequence number is seq.
-func newBatch(seq, generation uint32) *batch {
-	b := &batch{first: seq, seq: seq}
+// newBatch begins a transaction about a table, guarded by a generation where that is not 0. Its first sequence number is seq.
+func newBatch(table string, seq, generation uint32) *batch {
+	b := &batch{builder: builder{table: table}, first: seq, seq: seq}
 	at := b.begin(unix.NFNL_MSG_BATCH_BEGIN, unix.NLM_F_REQUEST, seq, unspec, unix.NFNL_SUBSYS_NFTABLES)
 	if generation != 0 {
 		b.u32(unix.NFNL_BATCH_GENID, generation)

@@ -15,6 +15,10 @@ import (
 
 // Options is how a Conn is made. The zero Options is right for production.
 type Options struct {
+	// Table is the name of the table, of family inet; empty stands for ruleset.TableName.
+	Table string
+	// Vanish makes a table that is owned, and gone with its Conn: for one that decides nothing.
+	Vanish bool
 	// Without forces features off, though the kernel has them.
 	Without Features
 	// Timeout bounds the wait for one answer of the kernel; 0 stands for 30 seconds. A context may end it earlier.
@@ -60,6 +64,9 @@ const (
 
 // Dial opens a Conn and finds out what the kernel can do. Without CAP_NET_ADMIN the error is unix.EPERM.
 func Dial(opt Options) (*Conn, error) {
+	if opt.Table == "" {
+		opt.Table = ruleset.TableName
+	}
 	if opt.Timeout == 0 {
 		opt.Timeout = defaultTimeout
 	}
@@ -69,14 +76,14 @@ func Dial(opt Options) (*Conn, error) {
 	c := &Conn{opt: opt}
 	var err error
 	if opt.Socket != nil {
-		c.write, err = inheritSocket(opt.Socket, opt.Timeout)
+		c.write, err = inheritSocket(opt.Table, opt.Socket, opt.Timeout)
 	} else {
-		c.write, err = openSocket(opt.Timeout)
+		c.write, err = openSocket(opt.Table, opt.Timeout)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if c.read, err = openSocket(opt.Timeout); err != nil {
+	if c.read, err = openSocket(opt.Table, opt.Timeout); err != nil {
 		return nil, errors.Join(err, c.write.close())
 	}
 	found, err := probe(c.write)
@@ -109,7 +116,7 @@ func (c *Conn) Port() uint32 { return c.write.port }
 
 // reopen replaces the socket that reads, with whatever still comes in on it.
 func (c *Conn) reopen() error {
-	s, err := openSocket(c.opt.Timeout)
+	s, err := openSocket(c.opt.Table, c.opt.Timeout)
 	if err != nil {
 		return err
 	}
@@ -151,7 +158,7 @@ func (c *Conn) observeWhole(ctx context.Context) (*Observed, error) {
 			}
 		}
 		if attempt == observeAttempts {
-			return nil, fmt.Errorf("observe table inet %s: the kernel's rule sets change without rest", ruleset.TableName)
+			return nil, fmt.Errorf("observe table inet %s: the kernel's rule sets change without rest", c.opt.Table)
 		}
 	}
 }
@@ -396,7 +403,7 @@ func (c *Conn) DeleteTable(ctx context.Context) error {
 	if t.owner != 0 && t.owner != c.write.port {
 		return ownedError(t.owner)
 	}
-	b := newBatch(c.write.nextSeq(), 0)
+	b := newBatch(c.opt.Table, c.write.nextSeq(), 0)
 	b.delTable()
 	b.finish(true)
 	c.known = nil
@@ -424,12 +431,12 @@ func (c *Conn) Counters(ctx context.Context) (map[string]ruleset.Counter, error)
 	var found map[string]ruleset.Counter
 	err := c.read.request(ctx, unix.NFT_MSG_GETOBJ, true,
 		func(b *builder) {
-			b.str(unix.NFTA_OBJ_TABLE, ruleset.TableName)
+			b.str(unix.NFTA_OBJ_TABLE, b.table)
 			b.u32(unix.NFTA_OBJ_TYPE, unix.NFT_OBJECT_COUNTER)
 		},
 		func() { found = nil },
 		func(m message) error {
-			if o := parseObject(m.body); o.table == ruleset.TableName && o.typ == unix.NFT_OBJECT_COUNTER {
+			if o := parseObject(m.body); o.table == c.opt.Table && o.typ == unix.NFT_OBJECT_COUNTER {
 				if found == nil {
 					found = make(map[string]ruleset.Counter)
 				}

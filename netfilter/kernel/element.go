@@ -68,7 +68,7 @@ func (c *Conn) AddElements(ctx context.Context, set string, elems []Element) err
 		added = append(added, sp)
 	}
 	// Mostly there is no overlap, and then what the set holds does not matter.
-	b := newBatch(c.write.nextSeq(), 0)
+	b := newBatch(c.opt.Table, c.write.nextSeq(), 0)
 	b.spans(s, false, added, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
 	b.finish(true)
 	if err := c.transact(ctx, b); !overlap(err) {
@@ -107,7 +107,7 @@ func (c *Conn) DelElements(ctx context.Context, set string, prefixes []netip.Pre
 		single = single && sp.lo == sp.hi
 	}
 	if single {
-		b := newBatch(c.write.nextSeq(), 0)
+		b := newBatch(c.opt.Table, c.write.nextSeq(), 0)
 		b.spans(s, true, gone, 0)
 		b.finish(true)
 		if err := c.transact(ctx, b); !errors.Is(err, unix.ENOENT) {
@@ -133,7 +133,7 @@ func (c *Conn) DelElements(ctx context.Context, set string, prefixes []netip.Pre
 func (c *Conn) dynamicSet(ctx context.Context, name string) (*ruleset.Set, error) {
 	var h setHeader
 	err := c.read.request(ctx, unix.NFT_MSG_GETSET, false, func(b *builder) {
-		b.str(unix.NFTA_SET_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_SET_TABLE, b.table)
 		b.str(unix.NFTA_SET_NAME, name)
 	}, nil, func(m message) error {
 		h = parseSet(m.body)
@@ -184,7 +184,7 @@ func (c *Conn) editSpans(ctx context.Context, s *ruleset.Set, edit func(*spanLis
 		if t.owner == c.write.port && attempt > staleLimit {
 			gen = 0
 		}
-		b := newBatch(c.write.nextSeq(), gen)
+		b := newBatch(c.opt.Table, c.write.nextSeq(), gen)
 		b.spans(s, true, gone, 0)
 		b.spans(s, false, fresh, unix.NLM_F_CREATE)
 		b.finish(true)

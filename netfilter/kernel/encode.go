@@ -52,29 +52,29 @@ func udataU32(b []byte, typ byte, v uint32) []byte {
 func udataString(b []byte, typ byte, s string) []byte { return udata(b, typ, append([]byte(s), 0)) }
 
 func (b *batch) addTable(flags uint32) {
-	b.message(subject{"add table", "inet " + ruleset.TableName}, unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, func() {
-		b.str(unix.NFTA_TABLE_NAME, ruleset.TableName)
+	b.message(subject{"add table", "inet " + b.table}, unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, func() {
+		b.str(unix.NFTA_TABLE_NAME, b.table)
 		b.u32(unix.NFTA_TABLE_FLAGS, flags)
 	})
 }
 
 func (b *batch) delTable() {
-	b.message(subject{"delete table", "inet " + ruleset.TableName}, unix.NFT_MSG_DELTABLE, 0, func() {
-		b.str(unix.NFTA_TABLE_NAME, ruleset.TableName)
+	b.message(subject{"delete table", "inet " + b.table}, unix.NFT_MSG_DELTABLE, 0, func() {
+		b.str(unix.NFTA_TABLE_NAME, b.table)
 	})
 }
 
 // named adds a message that names an object of the table and says no more.
 func (b *batch) named(s subject, msg, flags, table, name uint16, object string) {
 	b.message(s, msg, flags, func() {
-		b.str(table, ruleset.TableName)
+		b.str(table, b.table)
 		b.str(name, object)
 	})
 }
 
 func (b *batch) addChain(c *ruleset.Chain) {
 	b.message(subject{"add chain", c.Name}, unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, func() {
-		b.str(unix.NFTA_CHAIN_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_CHAIN_TABLE, b.table)
 		b.str(unix.NFTA_CHAIN_NAME, c.Name)
 		if c.Hook == nil {
 			return
@@ -91,7 +91,7 @@ func (b *batch) addChain(c *ruleset.Chain) {
 // setPolicy changes the policy of a base chain that is there.
 func (b *batch) setPolicy(c *ruleset.Chain) {
 	b.message(subject{"set policy of chain", c.Name}, unix.NFT_MSG_NEWCHAIN, 0, func() {
-		b.str(unix.NFTA_CHAIN_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_CHAIN_TABLE, b.table)
 		b.str(unix.NFTA_CHAIN_NAME, c.Name)
 		b.u32(unix.NFTA_CHAIN_POLICY, policyOf(c.Hook))
 	})
@@ -114,7 +114,7 @@ func (b *batch) flushChain(name string) {
 
 func (b *batch) delRule(s subject, chain string, handle uint64) {
 	b.message(s, unix.NFT_MSG_DELRULE, 0, func() {
-		b.str(unix.NFTA_RULE_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_RULE_TABLE, b.table)
 		b.str(unix.NFTA_RULE_CHAIN, chain)
 		b.u64(unix.NFTA_RULE_HANDLE, handle)
 	})
@@ -151,7 +151,7 @@ func inverted(not bool, flag uint32) uint32 {
 }
 
 func (b *batch) object(name string, typ uint32) {
-	b.str(unix.NFTA_OBJ_TABLE, ruleset.TableName)
+	b.str(unix.NFTA_OBJ_TABLE, b.table)
 	b.str(unix.NFTA_OBJ_NAME, name)
 	b.u32(unix.NFTA_OBJ_TYPE, typ)
 }
@@ -168,7 +168,7 @@ func (b *batch) addSet(s *ruleset.Set) {
 	b.setID++
 	id := b.setID
 	b.message(subject{"add set", s.Name}, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, func() {
-		b.str(unix.NFTA_SET_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_SET_TABLE, b.table)
 		b.str(unix.NFTA_SET_NAME, s.Name)
 		b.u32(unix.NFTA_SET_FLAGS, setFlags(s))
 		if s.V6 {
@@ -277,7 +277,7 @@ func (w *elementWriter) begin() {
 	b.subject = append(b.subject, subject{to.about.op, fmt.Sprintf("%s, from number %d on", to.about.object, w.count+1)})
 	w.msg = b.begin(nftType(to.msg), unix.NLM_F_REQUEST|to.flags, b.seq, unix.NFPROTO_INET, 0)
 	b.last = w.msg
-	b.str(unix.NFTA_SET_ELEM_LIST_TABLE, ruleset.TableName)
+	b.str(unix.NFTA_SET_ELEM_LIST_TABLE, b.table)
 	b.str(unix.NFTA_SET_ELEM_LIST_SET, to.set)
 	if to.id != 0 {
 		b.u32(unix.NFTA_SET_ELEM_LIST_SET_ID, to.id)

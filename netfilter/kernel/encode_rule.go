@@ -33,7 +33,7 @@ func (b *batch) addRule(chain string, r *ruleset.Rule, before uint64) {
 		flags |= unix.NLM_F_APPEND
 	}
 	b.message(about, unix.NFT_MSG_NEWRULE, flags, func() {
-		b.str(unix.NFTA_RULE_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_RULE_TABLE, b.table)
 		b.str(unix.NFTA_RULE_CHAIN, chain)
 		if before != 0 {
 			b.u64(unix.NFTA_RULE_POSITION, before)
@@ -309,7 +309,7 @@ func (e *ruleEncoder) anonymous(f field, ranged, verdicts bool, elems func(func(
 		size = 2*size + 1
 	}
 	b.message(subject{"add set for rule", e.about.object}, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, func() {
-		b.str(unix.NFTA_SET_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_SET_TABLE, b.table)
 		b.str(unix.NFTA_SET_NAME, name)
 		b.u32(unix.NFTA_SET_FLAGS, flags)
 		b.u32(unix.NFTA_SET_KEY_TYPE, f.typ)

@@ -47,7 +47,7 @@ func TestAddressesAsElements(t *testing.T) {
 	v6 := set6("::/128", "2001:db8::/126", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126").Ranges()
 	for _, interval := range []bool{false, true} {
 		to := elementList{set: "s", interval: interval, msg: unix.NFT_MSG_NEWSETELEM}
-		quick, slow := newBatch(1, 0), newBatch(1, 0)
+		quick, slow := newBatch(ruleset.TableName, 1, 0), newBatch(ruleset.TableName, 1, 0)
 		addAddresses(quick, to, v4, 0)
 		addAddresses(quick, to, v6, 0)
 		slow.elements(to, anyElements(v4, interval))
@@ -91,7 +91,7 @@ func TestElementsAllocate(t *testing.T) {
 		ch := &Change{ops: []operation{editSet{set: set, v4: rs}}}
 		messages := 0
 		allocs := testing.AllocsPerRun(5, func() {
-			b := newBatch(1, 0)
+			b := newBatch(ruleset.TableName, 1, 0)
 			for _, o := range ch.ops {
 				o.encode(b, nil)
 			}

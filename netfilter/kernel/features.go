@@ -65,7 +65,7 @@ func probeNew(b *batch, flags uint32) {
 // try tells whether the kernel would accept a batch. What says nothing about the batch is an error: a missing capability, no
 // nf_tables.
 func try(s *socket, fill func(*batch)) (bool, error) {
-	b := newBatch(s.nextSeq(), 0)
+	b := newBatch(s.about, s.nextSeq(), 0)
 	fill(b)
 	b.finish(false)
 	s.seq = b.seq

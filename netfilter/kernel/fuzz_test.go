@@ -10,7 +10,7 @@ import (
 func FuzzDecode(f *testing.F) {
 	for _, c := range every().Chains {
 		for _, r := range c.Rules {
-			enc := ruleEncoder{batch: newBatch(1, 0)}
+			enc := ruleEncoder{batch: newBatch(ruleset.TableName, 1, 0)}
 			for _, e := range r.Exprs {
 				enc.expr(e)
 			}

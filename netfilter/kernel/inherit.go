@@ -50,9 +50,9 @@ func checkSocket(fd int) error {
 
 // inheritSocket goes on with a socket that CheckSocket found good, in the place of its file, which is closed: it keeps its netlink port,
 // by which the kernel knows the owner of a table.
-func inheritSocket(f *os.File, timeout time.Duration) (*socket, error) {
+func inheritSocket(about string, f *os.File, timeout time.Duration) (*socket, error) {
 	defer f.Close()
-	s := &socket{timeout: timeout, buf: make([]byte, readBuffer)}
+	s := &socket{about: about, timeout: timeout, buf: make([]byte, readBuffer)}
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return nil, fmt.Errorf("inherit a netfilter socket: %w", err)
@@ -100,4 +100,4 @@ func (c *Conn) Seized() bool {
 }
 
 // owning tells whether this Conn's table has an owner.
-func (c *Conn) owning() bool { return c.features.Persist || c.seized }
+func (c *Conn) owning() bool { return c.features.Persist || c.seized || c.opt.Vanish }

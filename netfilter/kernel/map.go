@@ -122,7 +122,7 @@ func (b *batch) addMap(m *ruleset.Map) {
 	b.setID++
 	id := b.setID
 	b.message(subject{"add map", m.Name}, unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, func() {
-		b.str(unix.NFTA_SET_TABLE, ruleset.TableName)
+		b.str(unix.NFTA_SET_TABLE, b.table)
 		b.str(unix.NFTA_SET_NAME, m.Name)
 		b.u32(unix.NFTA_SET_FLAGS, mapFlags(m))
 		b.u32(unix.NFTA_SET_KEY_TYPE, keyType(m.Keys))

@@ -130,7 +130,7 @@ func TestLargeMap(t *testing.T) {
 	if diff := cmp.Diff(Counts{EntriesAdded: 1, EntriesRemoved: 1}, ch.Counts()); diff != "" {
 		t.Errorf("one element of many (-want +got):\n%s", diff)
 	}
-	b := newBatch(1, 0)
+	b := newBatch(ruleset.TableName, 1, 0)
 	for _, o := range ch.ops {
 		o.encode(b, nil)
 	}

@@ -48,7 +48,7 @@ type table struct {
 // table asks for the table. One that does not exist is no error.
 func (s *socket) table(ctx context.Context) (table, error) {
 	var t table
-	err := s.request(ctx, unix.NFT_MSG_GETTABLE, false, func(b *builder) { b.str(unix.NFTA_TABLE_NAME, ruleset.TableName) }, nil,
+	err := s.request(ctx, unix.NFT_MSG_GETTABLE, false, func(b *builder) { b.str(unix.NFTA_TABLE_NAME, b.table) }, nil,
 		func(m message) error {
 			t.exists = true
 			for a := range attrs(m.body) {
@@ -146,7 +146,7 @@ func (r *reader) foreign(format string, args ...any) {
 
 func (r *reader) chains(ctx context.Context) error {
 	return wrapRead("chains", r.read.request(ctx, unix.NFT_MSG_GETCHAIN, true,
-		func(b *builder) { b.str(unix.NFTA_CHAIN_TABLE, ruleset.TableName) },
+		func(b *builder) { b.str(unix.NFTA_CHAIN_TABLE, b.table) },
 		func() { r.Ruleset.Chains = nil },
 		func(m message) error {
 			var c ruleset.Chain
@@ -166,7 +166,7 @@ func (r *reader) chains(ctx context.Context) error {
 					typ = a.str()
 				}
 			}
-			if table != ruleset.TableName {
+			if table != r.opt.Table {
 				return nil
 			}
 			if hook != nil {
@@ -261,10 +261,10 @@ func udataText(b []byte, typ byte) string {
 func (r *reader) sets(ctx context.Context) error {
 	var headers []setHeader
 	err := r.read.request(ctx, unix.NFT_MSG_GETSET, true,
-		func(b *builder) { b.str(unix.NFTA_SET_TABLE, ruleset.TableName) },
+		func(b *builder) { b.str(unix.NFTA_SET_TABLE, b.table) },
 		func() { headers = nil },
 		func(m message) error {
-			if h := parseSet(m.body); h.table == ruleset.TableName {
+			if h := parseSet(m.body); h.table == r.opt.Table {
 				headers = append(headers, h)
 			}
 			return nil
@@ -352,7 +352,7 @@ func (c *Conn) elements(ctx context.Context, set string, limit int) (elems []set
 	// Of an interval set each element comes with its end.
 	err = c.read.request(ctx, unix.NFT_MSG_GETSETELEM, true,
 		func(b *builder) {
-			b.str(unix.NFTA_SET_ELEM_LIST_TABLE, ruleset.TableName)
+			b.str(unix.NFTA_SET_ELEM_LIST_TABLE, b.table)
 			b.str(unix.NFTA_SET_ELEM_LIST_SET, set)
 		},
 		func() { elems = nil },
@@ -374,11 +374,11 @@ func (c *Conn) elements(ctx context.Context, set string, limit int) (elems []set
 
 func (r *reader) objects(ctx context.Context) error {
 	return wrapRead("counters", r.read.request(ctx, unix.NFT_MSG_GETOBJ, true,
-		func(b *builder) { b.str(unix.NFTA_OBJ_TABLE, ruleset.TableName) },
+		func(b *builder) { b.str(unix.NFTA_OBJ_TABLE, b.table) },
 		func() { r.Ruleset.Counters, r.Ruleset.Limits = nil, nil },
 		func(m message) error {
 			o := parseObject(m.body)
-			if o.table != ruleset.TableName {
+			if o.table != r.opt.Table {
 				return nil
 			}
 			switch o.typ {
@@ -467,7 +467,7 @@ func (r *reader) rules(ctx context.Context) error {
 func (s *socket) rules(ctx context.Context, chain string, again func(), each func(chain string, handle uint64, m message)) error {
 	return s.request(ctx, unix.NFT_MSG_GETRULE, true,
 		func(b *builder) {
-			b.str(unix.NFTA_RULE_TABLE, ruleset.TableName)
+			b.str(unix.NFTA_RULE_TABLE, b.table)
 			if chain != "" {
 				b.str(unix.NFTA_RULE_CHAIN, chain)
 			}
@@ -486,7 +486,7 @@ func (s *socket) rules(ctx context.Context, chain string, again func(), each fun
 					handle = a.num()
 				}
 			}
-			if table == ruleset.TableName && (chain == "" || chain == in) {
+			if table == s.about && (chain == "" || chain == in) {
 				each(in, handle, m)
 			}
 			return nil

@@ -16,6 +16,7 @@ import (
 type socket struct {
 	fd      int
 	file    *os.File // of fd, for waiting
+	about   string   // the table that it is used for
 	port    uint32   // netlink's address of the socket, unique within the network namespace
 	seq     uint32
 	timeout time.Duration // bounds the wait for an answer; 0 for no bound
@@ -35,12 +36,13 @@ const (
 // errInterrupted tells that a dump is a mixture of two states.
 var errInterrupted = errors.New("the dump was interrupted by changes")
 
-func openSocket(timeout time.Duration) (*socket, error) {
+// openSocket opens a socket that is used for a table.
+func openSocket(about string, timeout time.Duration) (*socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
 	if err != nil {
 		return nil, fmt.Errorf("open a netfilter socket: %w", os.NewSyscallError("socket", err))
 	}
-	s := &socket{fd: fd, file: os.NewFile(uintptr(fd), "netfilter socket"), timeout: timeout, buf: make([]byte, readBuffer)}
+	s := &socket{about: about, fd: fd, file: os.NewFile(uintptr(fd), "netfilter socket"), timeout: timeout, buf: make([]byte, readBuffer)}
 	err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}))
 	if err == nil {
 		err = s.setUp()
@@ -261,7 +263,7 @@ func (s *socket) request(ctx context.Context, typ uint16, dump bool, fill func(*
 
 func (s *socket) requestOnce(ctx context.Context, typ uint16, dump bool, fill func(*builder), each func(message) error) error {
 	s.drain()
-	var b builder
+	b := builder{table: s.about}
 	seq := s.nextSeq()
 	flags := uint16(unix.NLM_F_REQUEST)
 	if dump {

@@ -46,7 +46,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 		tx.generation = 0
 	}
 
-	b := newBatch(c.write.nextSeq(), tx.generation)
+	b := newBatch(c.opt.Table, c.write.nextSeq(), tx.generation)
 	tx.batch = b
 	b.reserve(ch.size())
 	b.subject = slices.Grow(b.subject, len(ch.ops)+1)
@@ -83,10 +83,12 @@ func (c *Change) size() (n int) {
 	return n
 }
 
-// tableFlags makes a table owned only where it outlives its owner, or was seized: one that vanished with the daemon would leave the
-// host open.
+// tableFlags makes a table owned only where it outlives its owner, was seized, or shall vanish: one that enforces and vanished with
+// the daemon would leave the host open.
 func (c *Conn) tableFlags() uint32 {
 	switch {
+	case c.opt.Vanish:
+		return tableOwner
 	case c.features.Persist:
 		return tableOwner | tablePersist
 	case c.seized:

@@ -33,7 +33,7 @@ const quietFrom = 64 << 10
 // commits of its own the Conn does not listen: who is interested looks at the generation besides. Elements of sets that a rule
 // adds, or that expire, are no transactions.
 func (c *Conn) Watch(ctx context.Context) (<-chan Event, error) {
-	s, err := openSocket(0)
+	s, err := openSocket(c.opt.Table, 0)
 	if err != nil {
 		return nil, err
 	}

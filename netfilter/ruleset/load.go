@@ -1,52 +1,31 @@
 package ruleset
 
 import (
-	"encoding/binary"
 	"net/netip"
 
+	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 )
 
-// value is a field's value, big-endian.
-type value struct {
-	data [16]byte
-	size int
+// number is a number as the value of a field.
+func number(f Field, n uint64) value { return value{Hi: n << (64 - 8*table[f].size)} }
+
+// text is an interface name as a value: as much of it as fits.
+func text(s string) value {
+	var b [16]byte
+	copy(b[:], s)
+	return valueOf(b[:])
 }
 
-func (v *value) bytes() []byte { return v.data[:v.size] }
-
-// masked is the value without the bits that the mask lacks; a nil mask has all.
-func (v *value) masked(mask []byte) []byte {
-	for i, m := range mask {
-		v.data[i] &= m
-	}
-	return v.bytes()
-}
-
-func number(n uint64, size int) (v value) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	v.size = copy(v.data[:], b[8-size:])
-	return v
-}
-
-func text(s string) (v value) {
-	v.size = copy(v.data[:], s)
-	return v
-}
-
-// addressOf is an address of the family that has so many bytes.
-func addressOf(a netip.Addr, size int) (v value, ok bool) {
+// addressOf is an address as a value, false where it is not of the field's family.
+func addressOf(a netip.Addr, six bool) (value, bool) {
 	switch {
-	case a.Is4() && size == 4:
-		b := a.As4()
-		v.size = copy(v.data[:], b[:])
-	case a.Is6() && size == 16:
-		v.data, v.size = a.As16(), size
-	default:
-		return v, false
+	case a.Is4() && !six:
+		return valueOfV4(addrset.V4(a)), true
+	case a.Is6() && six:
+		return addrset.V6(a), true
 	}
-	return v, true
+	return value{}, false
 }
 
 // Priorities of conntrack: before, a packet has no connection.
@@ -63,11 +42,11 @@ func (w *walk) load(f Field) (v value, ok bool) {
 	switch f {
 	case NFProto:
 		if pkt.Is6() {
-			return number(IPv6, 1), true
+			return number(f, IPv6), true
 		}
-		return number(IPv4, 1), true
+		return number(f, IPv4), true
 	case L4Proto:
-		return number(uint64(pkt.Proto), 1), true
+		return number(f, uint64(pkt.Proto)), true
 	case IIfName:
 		if w.Hook == Output {
 			return text(""), true
@@ -80,71 +59,70 @@ func (w *walk) load(f Field) (v value, ok bool) {
 		return text(pkt.OIf), true
 	case IIf:
 		if w.Hook == Output {
-			return number(0, 4), true
+			return number(f, 0), true
 		}
-		return number(numberOf(pkt.IIf), 4), true
+		return number(f, numberOf(pkt.IIf)), true
 	case OIf:
 		if w.Hook == Prerouting || w.Hook == Input {
-			return number(0, 4), true
+			return number(f, 0), true
 		}
-		return number(numberOf(pkt.OIf), 4), true
+		return number(f, numberOf(pkt.OIf)), true
 	case MetaMark:
-		return number(uint64(pkt.Mark), 4), true
+		return number(f, uint64(pkt.Mark)), true
 	case SkUID:
-		return number(uint64(pkt.UID), 4), pkt.Socket
+		return number(f, uint64(pkt.UID)), pkt.Socket
 	case SkGID:
-		return number(uint64(pkt.GID), 4), pkt.Socket
+		return number(f, uint64(pkt.GID)), pkt.Socket
 	case Time:
-		return number(uint64(pkt.Time)*1e9, 8), true
+		return number(f, uint64(pkt.Time)*1e9), true
 	case Saddr4:
-		return addressOf(pkt.Src, 4)
+		return addressOf(pkt.Src, false)
 	case Daddr4:
-		return addressOf(pkt.Dst, 4)
+		return addressOf(pkt.Dst, false)
 	case Saddr6:
-		return addressOf(pkt.Src, 16)
+		return addressOf(pkt.Src, true)
 	case Daddr6:
-		return addressOf(pkt.Dst, 16)
+		return addressOf(pkt.Dst, true)
 	case HopLimit:
-		return number(uint64(pkt.HopLimit), 1), pkt.Is6()
+		return number(f, uint64(pkt.HopLimit)), pkt.Is6()
 	case Sport:
-		return number(uint64(pkt.Sport), 2), policy.HasPorts(pkt.Proto)
+		return number(f, uint64(pkt.Sport)), policy.HasPorts(pkt.Proto)
 	case Dport:
-		return number(uint64(pkt.Dport), 2), policy.HasPorts(pkt.Proto)
+		return number(f, uint64(pkt.Dport)), policy.HasPorts(pkt.Proto)
 	case ICMPType:
-		return number(uint64(pkt.Type), 1), pkt.Proto == policy.ProtoICMP
+		return number(f, uint64(pkt.Type)), pkt.Proto == policy.ProtoICMP
 	case ICMPCode:
-		return number(uint64(pkt.Code), 1), pkt.Proto == policy.ProtoICMP
+		return number(f, uint64(pkt.Code)), pkt.Proto == policy.ProtoICMP
 	case ICMP6Type:
-		return number(uint64(pkt.Type), 1), pkt.Proto == policy.ProtoICMPv6
+		return number(f, uint64(pkt.Type)), pkt.Proto == policy.ProtoICMPv6
 	case ICMP6Code:
-		return number(uint64(pkt.Code), 1), pkt.Proto == policy.ProtoICMPv6
+		return number(f, uint64(pkt.Code)), pkt.Proto == policy.ProtoICMPv6
 	case EtherSaddr:
-		v.size = copy(v.data[:], pkt.MAC[:])
-		return v, pkt.HasMAC
+		return valueOf(pkt.MAC[:]), pkt.HasMAC
 	case IIfType:
 		if pkt.HasMAC {
-			return number(IfEther, 2), true
+			return number(f, IfEther), true
 		}
-		return number(0xfffe, 2), w.Hook != Output // ARPHRD_NONE
+		return number(f, 0xfffe), w.Hook != Output // ARPHRD_NONE
 	case CtState:
-		return number(w.ctState(), 4), true
+		return number(f, w.ctState()), true
 	case CtStatus:
 		if w.DNAT {
-			return number(StatusDNAT, 4), w.tracked()
+			return number(f, StatusDNAT), w.tracked()
 		}
-		return number(0, 4), w.tracked()
+		return number(f, 0), w.tracked()
 	case CtDirection:
 		if w.Reply {
-			return number(Reply, 1), w.tracked()
+			return number(f, Reply), w.tracked()
 		}
-		return number(Original, 1), w.tracked()
+		return number(f, Original), w.tracked()
 	case FibDaddrType:
-		return number(uint64(w.DaddrType), 4), true
+		return number(f, uint64(w.DaddrType)), true
 	case FibSaddrOIf:
 		if pkt.Spoofed {
-			return number(0, 4), true
+			return number(f, 0), true
 		}
-		return number(1, 4), true
+		return number(f, 1), true
 	}
 	return v, false
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -82,40 +81,6 @@ func (r VMapRef) fields() []Field {
 		fs[i] = k.Field
 	}
 	return fs
-}
-
-// lookup is a map as a Machine runs it.
-type lookup struct {
-	ways   map[string]way // by key; nil of a map of ranges
-	ranges []MapElem
-	ends   []way // of the ranges
-}
-
-func (m *Machine) newLookup(v *Map) *lookup {
-	if v.Interval {
-		l := &lookup{ranges: v.Elems}
-		for _, e := range v.Elems {
-			l.ends = append(l.ends, m.way(e.Verdict))
-		}
-		return l
-	}
-	l := &lookup{ways: make(map[string]way, len(v.Elems))}
-	for _, e := range v.Elems {
-		l.ways[string(e.Lo)] = m.way(e.Verdict)
-	}
-	return l
-}
-
-// find finds the way of a key, the zero way where there is none. It allocates nothing.
-func (l *lookup) find(key []byte) way {
-	if l.ways != nil {
-		return l.ways[string(key)]
-	}
-	i := sort.Search(len(l.ranges), func(i int) bool { return bytes.Compare(l.ranges[i].Hi, key) >= 0 })
-	if i == len(l.ranges) || !l.ranges[i].holds(key) {
-		return way{}
-	}
-	return l.ends[i]
 }
 
 // checkMap checks a map but for its verdicts, which need the chains.

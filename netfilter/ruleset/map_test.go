@@ -136,20 +136,24 @@ func largeMap(n int) *Map {
 	return m
 }
 
+// looking is a machine whose first rule is a lookup in a map.
+func looking(m *Map, ref VMapRef) *Machine {
+	r := around(&Rule{Exprs: []Expr{ref}})
+	r.Maps = []*Map{m}
+	return &Machine{program: newProgram(r)}
+}
+
 func TestMapLookupAllocatesNothing(t *testing.T) {
 	for _, m := range []*Map{largeMap(1000), around().Maps[1]} {
 		ref := VMapRef{Map: m.Name}
 		for _, f := range m.Keys {
 			ref.Keys = append(ref.Keys, Key{Field: f})
 		}
-		machine, err := NewMachine(&Ruleset{Maps: []*Map{m}, Chains: around().Chains}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		machine := looking(m, ref)
 		pkt := policy.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.1"), Proto: policy.ProtoTCP, Dport: 22}
-		w, look := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}, at: 1}, machine.step(ref)
+		w := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}}
 		var got way
-		if n := testing.AllocsPerRun(100, func() { got = w.lookUp(&look) }); n != 0 || got.how == goesOn {
+		if n := testing.AllocsPerRun(100, func() { got = w.rule(machine.steps[:machine.begins[1]]) }); n != 0 || got.how == goesOn {
 			t.Errorf("map %s: %v allocations, ending %d", m.Name, n, got.how)
 		}
 	}
@@ -159,16 +163,12 @@ func TestMapLookupAllocatesNothing(t *testing.T) {
 func BenchmarkMapLookup(b *testing.B) {
 	for _, n := range []int{10, 100_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			machine, err := NewMachine(&Ruleset{Maps: []*Map{largeMap(n)}}, nil)
-			if err != nil {
-				b.Fatal(err)
-			}
-			ref := VMapRef{Map: "large", Keys: []Key{{Field: Saddr4}, {Field: Dport}}}
+			machine := looking(largeMap(n), VMapRef{Map: "large", Keys: []Key{{Field: Saddr4}, {Field: Dport}}})
 			pkt := policy.Packet{Src: netip.MustParseAddr("10.0.0.1"), Dst: netip.MustParseAddr("10.0.0.1"), Proto: policy.ProtoTCP, Dport: 22}
-			w, look := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}, at: 1}, machine.step(ref)
+			w := walk{Machine: machine, Stage: Stage{Hook: Input, Pkt: &pkt}}
 			b.ReportAllocs()
 			for b.Loop() {
-				w.lookUp(&look)
+				w.rule(machine.steps[:machine.begins[1]])
 			}
 		})
 	}

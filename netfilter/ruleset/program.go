@@ -1,150 +1,215 @@
 package ruleset
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+	"sort"
 
-// program is a chain as a Machine runs it: other chains, sets and maps are at hand instead of their names.
+	"ringwall/rules/addrset"
+)
+
+// program is a rule set as a Machine runs it: chains, rules and what they do stand in a few arrays, and refer to each other by
+// their numbers.
 type program struct {
-	chain *Chain
-	rules [][]step
-	index int // of the machine's indexes
+	chains  []*Chain
+	sets    []*Set
+	first   []int32 // of each chain, its first rule; and the end of all
+	begins  []int32 // of each rule, its first step; and the end of all
+	steps   []step
+	ranges  []extent // that values are found in
+	lookups []lookup
+	exprs   []Expr // that are run as they are
 }
 
-// step is an expression of a rule. The most frequent ones are laid out; the others are run as they are.
+// value is a field's value as it is compared: its bytes, and then zeros. So values of one field keep their order, names too.
+type value = addrset.U128
+
+// extent is the values from Lo to Hi.
+type extent = addrset.Range[value]
+
+// step is an expression of a rule, or a part of one.
 type step struct {
 	do          doing
 	field       Field
 	not         bool
 	op          Op
-	prefix      bool // of a name is compared
-	mask, value []byte
-	elems       []Interval
-	keys        []Key
-	lookup      *lookup
 	way         way
-	expr        Expr
+	from, to    int32 // what it refers to, in the arrays of the program
+	mask, value value
 }
 
 // doing is what a step does.
 type doing uint8
 
 const (
-	runs doing = iota // its expression
-	compares
-	finds
-	leads
-	looksUp
+	equals  doing = iota // compares a field with the value
+	orders               // compares which of both is more
+	finds                // looks for a field among ranges
+	isIn                 // looks a field up in a set
+	takes                // takes a field up in the key; where from is 0, as the first
+	looksUp              // looks the key up
+	ends                 // ends the rule
+	runs                 // runs an expression
 )
 
-// way is how a rule ends, and where it goes on.
+// ending is how a rule ends.
+type ending uint8
+
+const (
+	goesOn ending = iota // to the next rule
+	accepts
+	drops
+	rejects
+	returns
+	jumps
+	leaves // by goto
+)
+
+// way is how a rule ends, and the chain where it goes on.
 type way struct {
 	how ending
-	to  *program
+	to  int32
 }
 
-// compile makes the programs of a rule set, and its maps.
-func (m *Machine) compile(r *Ruleset) {
-	for i, c := range r.Chains {
-		m.programs[c.Name] = &program{chain: c, index: i}
+// names is what has a name in a rule set, by number.
+type names struct {
+	chains, sets, maps map[string]int32
+	limits             map[string]Rate
+}
+
+// newProgram makes the program of a rule set that is sound.
+func newProgram(r *Ruleset) *program {
+	known := names{numbered(r.Chains, func(c *Chain) string { return c.Name }), numbered(r.Sets, func(s *Set) string { return s.Name }),
+		numbered(r.Maps, func(m *Map) string { return m.Name }), make(map[string]Rate)}
+	for _, l := range r.Limits {
+		known.limits[l.Name] = l.Rate
 	}
-	for _, v := range r.Maps {
-		m.maps[v.Name] = m.newLookup(v)
-	}
-	for _, p := range m.programs {
-		n := 0
-		for _, rule := range p.chain.Rules {
-			n += len(rule.Exprs)
+	rules, exprs := 0, 0
+	for _, c := range r.Chains {
+		rules += len(c.Rules)
+		for _, rule := range c.Rules {
+			exprs += len(rule.Exprs)
 		}
-		p.rules = make([][]step, len(p.chain.Rules))
-		all := make([]step, 0, n)
-		for i, rule := range p.chain.Rules {
-			from := len(all)
+	}
+	p := &program{
+		chains: r.Chains, sets: r.Sets,
+		first: make([]int32, 0, len(r.Chains)+1), begins: make([]int32, 0, rules+1), steps: make([]step, 0, exprs+exprs/8),
+	}
+	for _, m := range r.Maps {
+		p.lookups = append(p.lookups, known.lookup(m))
+	}
+	for _, c := range r.Chains {
+		p.first = append(p.first, int32(len(p.begins)))
+		for _, rule := range c.Rules {
+			p.begins = append(p.begins, int32(len(p.steps)))
 			for _, e := range rule.Exprs {
-				all = append(all, m.step(e))
+				p.add(known, e)
 			}
-			p.rules[i] = all[from:]
 		}
 	}
+	p.first, p.begins = append(p.first, int32(len(p.begins))), append(p.begins, int32(len(p.steps)))
+	return p
 }
 
-func (m *Machine) step(e Expr) step {
+func numbered[T any](list []T, name func(T) string) map[string]int32 {
+	out := make(map[string]int32, len(list))
+	for i, v := range list {
+		out[name(v)] = int32(i)
+	}
+	return out
+}
+
+// add appends the steps of an expression.
+func (p *program) add(known names, e Expr) {
+	from := int32(0)
 	switch e := e.(type) {
 	case Cmp:
-		return step{do: compares, field: e.Field, mask: e.Mask, value: e.Value, op: e.Op, prefix: e.Wildcard}
+		do := equals
+		if e.Op > Ne {
+			do = orders
+		}
+		mask := maskOf(e.Mask)
+		if e.Wildcard {
+			mask = maskOf(bytes.Repeat([]byte{0xff}, len(e.Value)))
+		}
+		p.steps = append(p.steps, step{do: do, field: e.Field, not: e.Op == Ne, op: e.Op, mask: mask, value: valueOf(e.Value)})
 	case In:
-		return step{do: finds, field: e.Field, elems: e.Elems, not: e.Not}
-	case Verdict:
-		return step{do: leads, way: m.way(e)}
+		from = int32(len(p.ranges))
+		for _, i := range e.Elems {
+			p.ranges = append(p.ranges, i.extent())
+		}
+		p.steps = append(p.steps, step{do: finds, field: e.Field, not: e.Not, from: from, to: int32(len(p.ranges))})
+	case Lookup:
+		p.steps = append(p.steps, step{do: isIn, field: e.Field, not: e.Not, from: known.sets[e.Set], mask: maskOf(e.Mask)})
+	case VMap:
+		l := lookup{}
+		for _, el := range e.Elems {
+			l.ranges, l.ways = append(l.ranges, el.extent()), append(l.ways, known.way(el.Verdict))
+		}
+		p.lookups = append(p.lookups, l)
+		p.steps = append(p.steps, step{do: takes, field: e.Field, mask: maskOf(nil)}, step{do: looksUp, from: int32(len(p.lookups) - 1)})
 	case VMapRef:
-		return step{do: looksUp, keys: e.Keys, lookup: m.maps[e.Map]}
-	}
-	return step{expr: e}
-}
-
-func (m *Machine) way(v Verdict) way {
-	how, to, _ := ended(v)
-	return way{how, m.programs[to]}
-}
-
-// rule runs the steps of a rule until one does not go on.
-func (w *walk) rule(steps []step) way {
-	for i := range steps {
-		s := &steps[i]
-		switch s.do {
-		case compares:
-			v := w.value(s.field)
-			if v == nil || !s.compare(v) {
-				return way{}
-			}
-		case finds:
-			v := w.value(s.field)
-			if v == nil || find(s.elems, v.bytes()) == s.not {
-				return way{}
-			}
-		case leads:
-			return s.way
-		case looksUp:
-			return w.lookUp(s)
-		default:
-			how, to, ok := w.expr(s.expr)
-			if how != goesOn {
-				return way{how, w.programs[to]}
-			}
-			if !ok {
-				return way{}
-			}
+		for i, k := range e.Keys {
+			p.steps = append(p.steps, step{do: takes, field: k.Field, mask: maskOf(k.Mask), from: int32(i)})
 		}
+		p.steps = append(p.steps, step{do: looksUp, from: known.maps[e.Map]})
+	case Verdict:
+		p.steps = append(p.steps, step{do: ends, way: known.way(e)})
+	case LimitRef:
+		p.runs(Limit{known.limits[e.Limit]})
+	case Reject:
+		p.runs(e)
+		p.steps = append(p.steps, step{do: ends, way: way{how: rejects}})
+	default:
+		p.runs(e)
 	}
-	return way{}
 }
 
-// lookUp runs a lookup in a named map. Where the packet lacks a field the rule ends, as it does where the map lacks the key.
-func (w *walk) lookUp(s *step) way {
-	var buf [maxKeyBytes]byte
-	key := buf[:0]
-	for i := range s.keys {
-		k := &s.keys[i]
-		v := w.value(k.Field)
-		if v == nil {
-			return way{}
-		}
-		masked := *v
-		masked.masked(k.Mask)
-		key = append(key, masked.data[:k.Field.Size()]...)
-	}
-	return s.lookup.find(key)
+func (p *program) runs(e Expr) {
+	p.steps = append(p.steps, step{do: runs, from: int32(len(p.exprs))})
+	p.exprs = append(p.exprs, e)
 }
 
-// compare tells whether a value compares so.
-func (s *step) compare(v *value) bool {
-	switch {
-	case s.prefix:
-		return bytes.HasPrefix(v.bytes(), s.value) == (s.op == Eq)
-	case s.op <= Ne:
-		return v.is(s.mask, s.value) == (s.op == Eq)
+func (known names) way(v Verdict) way {
+	switch v.Kind {
+	case Accept:
+		return way{how: accepts}
+	case Return:
+		return way{how: returns}
+	case Jump:
+		return way{jumps, known.chains[v.Chain]}
+	case Goto:
+		return way{leaves, known.chains[v.Chain]}
 	}
-	masked := *v
-	sign := bytes.Compare(masked.masked(s.mask), s.value)
-	switch s.op {
+	return way{how: drops}
+}
+
+// wordOf is a value of a field as a value.
+func valueOf(v []byte) value {
+	var b [16]byte
+	copy(b[:], v)
+	return value{Hi: binary.BigEndian.Uint64(b[:8]), Lo: binary.BigEndian.Uint64(b[8:])}
+}
+
+// maskOf is a mask as a value; nil leaves every bit.
+func maskOf(mask []byte) value {
+	if mask == nil {
+		return value{}.Last()
+	}
+	return valueOf(mask)
+}
+
+func under(v, mask value) value { return value{Hi: v.Hi & mask.Hi, Lo: v.Lo & mask.Lo} }
+
+// valueOfV4 is an IPv4 address as a value, and v4 the reverse.
+func valueOfV4(a addrset.U32) value { return value{Hi: uint64(a) << 32} }
+func v4(v value) addrset.U32        { return addrset.U32(v.Hi >> 32) }
+
+func (i Interval) extent() extent { return extent{Lo: valueOf(i.Lo), Hi: valueOf(i.Hi)} }
+
+// holds tells whether a value that is less than another (negative), the same (0) or more compares so.
+func (o Op) holds(sign int) bool {
+	switch o {
 	case Lt:
 		return sign < 0
 	case Le:
@@ -155,38 +220,11 @@ func (s *step) compare(v *value) bool {
 	return sign >= 0
 }
 
-// is tells whether a value is another one under a mask.
-func (v *value) is(mask, other []byte) bool {
-	if mask == nil {
-		return bytes.Equal(v.bytes(), other)
+// find is the place of the extent that holds a value in a sorted list, -1 for none.
+func find(list []extent, v value) int {
+	i := sort.Search(len(list), func(i int) bool { return list[i].Hi.Compare(v) >= 0 })
+	if i == len(list) || list[i].Lo.Compare(v) > 0 {
+		return -1
 	}
-	for i, m := range mask {
-		if v.data[i]&m != other[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// value is a field of the packet at the hook that it is at, nil where it has none.
-func (w *walk) value(f Field) *value {
-	if f >= Field(len(w.loaded)) {
-		return nil
-	}
-	l := &w.loaded[f]
-	if l.at != w.at {
-		l.value, l.ok = w.load(f)
-		l.at = w.at
-	}
-	if !l.ok {
-		return nil
-	}
-	return &l.value
-}
-
-// loaded is a field's value, as it was when a base chain with a number was run.
-type loaded struct {
-	value
-	ok bool
-	at uint64
+	return i
 }

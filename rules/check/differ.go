@@ -17,6 +17,7 @@ type differ struct {
 	liveLeft int  // work that live may still do
 	naming   *naming
 	out      *Difference
+	exact    bool // what is found is not made wider for the sake of its words
 }
 
 // side is how one policy judges the packets of a direction.
@@ -110,24 +111,41 @@ func (d *differ) direction(dir policy.Dir, work int) (int, error) {
 
 // search finds the packets of a direction that are treated differently, and those left undecided.
 func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, used int, err error) {
+	if s, err = d.sides(dir); err != nil {
+		return nil, nil, nil, 0, err
+	}
+	all, open, used = d.among(s, dir, work, func(_, six bool) (space.Box, bool) { return d.space.Whole(dir, six), true })
+	return s, all, open, used, nil
+}
+
+// sides is how both policies judge the packets of a direction.
+func (d *differ) sides(dir policy.Dir) (s *sides, err error) {
 	s = &sides{numbers: map[treatment]int{}}
 	if s.old, err = s.side(d.space, d.old, dir); err != nil {
-		return nil, nil, nil, 0, err
+		return nil, err
 	}
 	if s.new, err = s.side(d.space, d.new, dir); err != nil {
-		return nil, nil, nil, 0, err
+		return nil, err
 	}
 	s.pair()
+	return s, nil
+}
+
+// among is search among the packets of a box of each family, for what stands before the rules and for the rules. The box is false
+// where none of the family is meant.
+func (d *differ) among(s *sides, dir policy.Dir, work int, box func(rules, six bool) (space.Box, bool)) (all, open []found, used int) {
 	for _, rules := range []bool{false, true} {
 		c := s.before()
 		if rules {
 			c = s.after()
 		}
 		for _, six := range []bool{false, true} {
+			whole, some := box(rules, six)
+			if !some || !whole.Limit(space.Time, d.space.From(d.now)) {
+				continue
+			}
 			c.Left = (work - used) * 2 / 3
 			left := c.Left
-			whole := d.space.Whole(dir, six)
-			whole.Limit(space.Time, d.space.From(d.now))
 			pieces, rest := c.Run(whole)
 			used += left - c.Left
 			taken := s.taken(six, rules)
@@ -137,7 +155,9 @@ func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, 
 					open = append(open, f)
 				} else if ok {
 					f.live = &live
-					d.widen(&f.box, &whole, taken)
+					if !d.exact {
+						d.widen(&f.box, &whole, taken)
+					}
 					all = append(all, f)
 				}
 			}
@@ -148,7 +168,7 @@ func (d *differ) search(dir policy.Dir, work int) (s *sides, all, open []found, 
 			}
 		}
 	}
-	return s, all, open, used, nil
+	return all, open, used
 }
 
 // before is the comparison of what stands before the rules: of all packets that it decides about on either side.

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -77,11 +76,10 @@ const largeList = 1 << 20
 // parse reads the whole text.
 func (f *listFile) parse(data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if len(data) < largeList || !f.halves(data) {
-		data = f.lines(data, 0)
-	} else {
-		data = nil
+	if len(data) >= largeList && f.halves(data) {
+		return
 	}
+	data = f.lines(data, 0)
 	if f.found > maxListErrors {
 		severity := f.diags.Warnf
 		if f.errs {
@@ -93,7 +91,13 @@ func (f *listFile) parse(data []byte) {
 		}
 		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
-	f.sum = addrset.Addrs{V4: addrset.Take(trimmed(f.v4)), V6: addrset.Take(trimmed(f.v6))}
+	f.v4, f.v6 = trimmed(f.v4), trimmed(f.v6)
+	f.sumUp()
+}
+
+// sumUp makes a set of what was read.
+func (f *listFile) sumUp() {
+	f.sum = addrset.Addrs{V4: addrset.Take(f.v4), V6: addrset.Take(f.v6)}
 	f.v4, f.v6 = nil, nil
 }
 
@@ -107,12 +111,16 @@ func (f *listFile) halves(data []byte) bool {
 	middle := len(data)/2 + newline + 1
 	first, second := &listFile{name: f.name, diags: &diag.List{}}, &listFile{name: f.name, diags: &diag.List{}}
 	var both sync.WaitGroup
-	both.Go(func() { second.lines(data[middle:], 0) })
+	both.Go(func() {
+		second.lines(data[middle:], 0)
+		second.sumUp()
+	})
 	first.lines(data[:middle], bytes.Count(data[middle:], []byte{'\n'})+1)
+	first.sumUp()
 	if both.Wait(); first.found+second.found > 0 {
 		return false
 	}
-	f.v4, f.v6 = join(first.v4, second.v4), join(first.v6, second.v6)
+	f.sum = addrset.Addrs{V4: join(first.sum.V4, second.sum.V4), V6: join(first.sum.V6, second.sum.V6)}
 	return true
 }
 
@@ -258,25 +266,92 @@ func decimal(text []byte, i int, limit uint) (n uint, next int) {
 
 // prefix6 takes a plain IPv6 address or prefix up.
 func (f *listFile) prefix6(text []byte, more int) bool {
-	if bytes.IndexByte(text, ':') < 0 {
+	lo, n := groups(text)
+	if n == 0 {
 		return false
 	}
-	s := string(text)
-	if bytes.IndexByte(text, '/') < 0 {
-		a, err := netip.ParseAddr(s)
-		if err != nil || a.Zone() != "" || !a.Is6() || a.Is4In6() {
+	hi := lo
+	if n < len(text) {
+		if text[n] != '/' {
 			return false
 		}
-		k := addrset.V6(a)
-		f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: k, Hi: k}, more)
-		return true
+		length, next := decimal(text, n+1, 128)
+		if next == n+1 || next != len(text) || lo.Mask(int(length)) != lo {
+			return false
+		}
+		hi = lo.Top(int(length))
 	}
-	p, err := netip.ParsePrefix(s)
-	if err != nil || !p.Addr().Is6() || p.Addr().Is4In6() || p.Masked() != p {
+	if lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
 		return false
 	}
-	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(p.Addr()), Hi: addrset.V6(lastOf(p))}, more)
+	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: lo, Hi: hi}, more)
 	return true
+}
+
+// groups reads an IPv6 address of hexadecimal groups at the beginning of a text, and returns how long that is; 0 for anything else,
+// which may still be right.
+func groups(text []byte) (lo addrset.U128, n int) {
+	var parts [8]uint16
+	count, gap := 0, -1 // how many groups there are, and how many of them stand before the `::`
+	due := true         // a group must follow
+	if bytes.HasPrefix(text, []byte("::")) {
+		gap, due, n = 0, false, len("::")
+	}
+	for count < len(parts) {
+		value, next := hexadecimal(text, n)
+		if next == n {
+			break
+		}
+		parts[count] = value
+		count++
+		due, n = false, next
+		if n == len(text) || text[n] != ':' {
+			break
+		}
+		due = true
+		if n++; n < len(text) && text[n] == ':' {
+			if gap >= 0 {
+				return lo, 0
+			}
+			gap, due = count, false
+			n++
+		}
+	}
+	if due || (count == len(parts)) == (gap >= 0) {
+		return lo, 0
+	}
+	if gap >= 0 {
+		after := parts[gap:count]
+		moved := parts
+		clear(moved[gap:])
+		copy(moved[len(moved)-len(after):], after)
+		parts = moved
+	}
+	for i, part := range parts {
+		if i < 4 {
+			lo.Hi = lo.Hi<<16 | uint64(part)
+		} else {
+			lo.Lo = lo.Lo<<16 | uint64(part)
+		}
+	}
+	return lo, n
+}
+
+// hexadecimal reads at most four digits from text[i] on, and returns where they end; i where there is none.
+func hexadecimal(text []byte, i int) (n uint16, next int) {
+	for next = i; next < len(text) && next < i+4; next++ {
+		c := text[next]
+		switch {
+		case c-'0' < 10:
+			c -= '0'
+		case c|0x20-'a' < 6:
+			c = c | 0x20 - 'a' + 10
+		default:
+			return n, next
+		}
+		n = n<<4 | uint16(c)
+	}
+	return n, next
 }
 
 // extend adds a range to those before it, to the last of them where it follows that: lists are mostly sorted. So many more may
@@ -296,12 +371,13 @@ func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K], more in
 	return rs
 }
 
-// join is two lists that follow each other.
-func join[K addrset.Key[K]](a, b []addrset.Range[K]) []addrset.Range[K] {
-	if len(b) == 0 {
-		return a
+// join is the union of two sets that nobody else has. Where one follows the other there is mostly room for it behind it.
+func join[K addrset.Key[K]](a, b addrset.Set[K]) addrset.Set[K] {
+	first, second := a.Ranges(), b.Ranges()
+	if len(first) == 0 || len(second) == 0 || first[len(first)-1].Hi.Compare(second[0].Lo) >= 0 {
+		return a.Union(b)
 	}
-	return append(extend(a, b[0], len(b)), b[1:]...)
+	return addrset.Take(trimmed(append(first, second...)))
 }
 
 // trimmed is a list without the room that it did not need, where that is much.

@@ -63,6 +63,36 @@ func TestQuad(t *testing.T) {
 	})
 }
 
+// TestGroups holds the reading of IPv6 addresses against netip.
+func TestGroups(t *testing.T) {
+	check := func(t interface{ Fatalf(string, ...any) }, text string) {
+		got, length := groups([]byte(text))
+		want, err := netip.ParseAddr(text)
+		plain := err == nil && want.Is6() && want.Zone() == "" && !strings.Contains(text, ".")
+		if whole := length > 0 && length == len(text); whole != plain || whole && got != addrset.V6(want) {
+			t.Fatalf("%q: got %v, %d, want %v, %v", text, got.Addr(), length, want, err)
+		}
+	}
+	for _, text := range []string{
+		"::", "::1", "1::", "1::2", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1:2:3:4::5:6:7:8", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7:8::",
+		":::", "1:::2", "::1::", ":1", "1:", ":", "", "12345::", "::12345", "::g", "ABCD:eF01::9", "::1.2.3.4", "::ffff:0:1", "fe80::1%a", "1", "1::2:", "1:2:3:4:5:6:7:", "@::", "`::",
+	} {
+		check(t, text)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		bytes := [16]byte(rapid.SliceOfN(rapid.SampledFrom([]byte{0, 0, 0, 1, 0x1f, 0xab}), 16, 16).Draw(t, "bytes"))
+		text := netip.AddrFrom16(bytes).String()
+		if rapid.Bool().Draw(t, "written out") {
+			text = netip.AddrFrom16(bytes).StringExpanded()
+		}
+		if rapid.Bool().Draw(t, "wrong") {
+			at := rapid.IntRange(0, len(text)-1).Draw(t, "at")
+			text = text[:at] + rapid.SampledFrom([]string{"", ":", "::", "0", "g", "F", "/", "\xff"}).Draw(t, "instead") + text[at+1:]
+		}
+		check(t, text)
+	})
+}
+
 // TestListFileLimit shows that a file of mistakes says so once, not a million times.
 func TestListFileLimit(t *testing.T) {
 	files := texts{"p.yaml": "version: 1\nsets: {s: {file: l}}\n", "l": strings.Repeat("nonsense\n", 100_000)}
@@ -89,7 +119,7 @@ func TestListFileHalves(t *testing.T) {
 			if half := len(text) / 2; one.found == 0 && strings.Contains(string(text[half:]), "\n") {
 				t.Fatal("given up, though there is nothing to be said")
 			}
-			if len(two.v4)+len(two.v6) > 0 {
+			if !two.sum.IsEmpty() {
 				t.Fatal("given up, with something read")
 			}
 			return
@@ -97,11 +127,9 @@ func TestListFileHalves(t *testing.T) {
 		if one.found > 0 {
 			t.Fatalf("%v was not found", *one.diags)
 		}
-		if a, b := addrset.Of(one.v4...), addrset.Of(two.v4...); !a.Equal(b) {
-			t.Fatalf("IPv4: %v, %v", a, b)
-		}
-		if a, b := addrset.Of(one.v6...), addrset.Of(two.v6...); !a.Equal(b) {
-			t.Fatalf("IPv6: %v, %v", a, b)
+		one.sumUp()
+		if !one.sum.Equal(two.sum) {
+			t.Fatalf("%v, %v", one.sum, two.sum)
 		}
 	})
 }

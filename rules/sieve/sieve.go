@@ -21,6 +21,7 @@ type Range = addrset.Range[Key]
 type Sieve struct {
 	words int // of a row
 	axes  []axis
+	all   row
 }
 
 // axis is one dimension of packets, cut where the rules that take a value change.
@@ -47,6 +48,10 @@ const (
 // there, also one without a value. The ranges may come in any order and overlap.
 func New(rules, axes int, asks func(rule, axis int) ([]Range, bool)) *Sieve {
 	s := &Sieve{words: (rules + 63) / 64}
+	s.all = make(row, s.words)
+	for i := range rules {
+		s.all.set(i)
+	}
 	for n := range axes {
 		if a, ok := newAxis(n, rules, func(rule int) ([]Range, bool) { return asks(rule, n) }); ok {
 			s.axes = append(s.axes, a)
@@ -57,22 +62,29 @@ func New(rules, axes int, asks func(rule, axis int) ([]Range, bool)) *Sieve {
 
 // Find appends the rules, in order, that could take a packet. value is the packet's on an axis, false where it has none.
 func (s *Sieve) Find(dst []int32, value func(axis int) (Key, bool)) []int32 {
-	var few [8]row
-	rows := few[:0]
+	const first = 4 // rows that are met at once: a branch for each takes longer than to look at it
+	rows := [16]row{s.all, s.all, s.all, s.all}
+	n := 0
 	for i := range s.axes {
 		a := &s.axes[i]
+		r := a.absent
 		if k, ok := value(a.number); ok {
-			rows = append(rows, a.at(k))
-		} else {
-			rows = append(rows, a.absent)
+			r = a.at(k)
 		}
+		if n == len(rows) {
+			break
+		}
+		rows[n] = r
+		n++
 	}
+	r0, r1, r2, r3 := rows[0][:s.words], rows[1][:s.words], rows[2][:s.words], rows[3][:s.words]
 	for w := range s.words {
-		x := ^uint64(0)
-		for _, r := range rows {
-			if x &= r[w]; x == 0 {
-				break
-			}
+		x := r0[w] & r1[w] & r2[w] & r3[w]
+		if x == 0 {
+			continue
+		}
+		for _, r := range rows[first:max(first, n)] {
+			x &= r[w]
 		}
 		for ; x != 0; x &= x - 1 {
 			dst = append(dst, int32(64*w+bits.TrailingZeros64(x)))

@@ -16,6 +16,8 @@ type names struct {
 	list  []string    // sorted
 	plain addrset.U32 // the name that only * matches, 0 where there is none
 	sets  map[policy.Pattern]Set
+
+	patterns []policy.Pattern // of the space and lo, those that match more first
 }
 
 // longestName is the length of the longest interface name, IFNAMSIZ without the final zero.
@@ -64,6 +66,10 @@ func newNames(patterns []policy.Pattern) names {
 		i, _ := slices.BinarySearch(n.list, plain)
 		n.plain = addrset.U32(i)
 	}
+	n.patterns = append(slices.Clone(patterns), policy.Loopback)
+	slices.Sort(n.patterns)
+	n.patterns = slices.Compact(n.patterns)
+	slices.SortStableFunc(n.patterns, func(a, b policy.Pattern) int { return cmp.Compare(span(n.set(b)), span(n.set(a))) })
 	return n
 }
 

@@ -1,0 +1,119 @@
+package enforce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"ringwall/daemon/store"
+	"ringwall/rules/source"
+)
+
+// Past is a policy of the history.
+type Past struct {
+	// Number is how `rollback` calls it: 1 is the one before what is enforced, 0 what is enforced itself.
+	Number   int  `json:"number"`
+	Enforced bool `json:"enforced"`
+	store.Good
+}
+
+// History lists the last good policies, the newest first.
+func (e *Enforcer) History() ([]Past, error) {
+	all, err := e.dir.History()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	first := 1
+	if run := e.running; run.Candidate != nil && e.pending == nil && len(all) > 0 && all[0].Digest == run.Digest {
+		first = 0
+	}
+	list := make([]Past, len(all))
+	for i, g := range all {
+		list[i] = Past{Number: first + i, Enforced: first+i == 0, Good: g}
+	}
+	return list, nil
+}
+
+// Past loads the policy of the history that has a number. It was proved when it was stored, and is proved again when it is
+// applied.
+func (e *Enforcer) Past(number int) (*Candidate, error) {
+	list, err := e.History()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range list {
+		if p.Number != number {
+			continue
+		}
+		g, err := e.dir.GoodPolicy(p.Digest)
+		if err != nil {
+			return nil, err
+		}
+		run, err := e.parse(g, fmt.Sprintf("policy %d of the history", number))
+		return run.Candidate, err
+	}
+	if len(list) == 0 {
+		return nil, errors.New("there is no history: no policy was applied yet")
+	}
+	return nil, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
+}
+
+// GoBack enforces the policy of the history that has a number. What the files say, by its digest, is refused where it is
+// another one, so that no restart brings it back by itself.
+func (e *Enforcer) GoBack(ctx context.Context, number int, who, files string) (*Report, error) {
+	c, err := e.Past(number)
+	if err != nil {
+		return &Report{}, err
+	}
+	c.Who = who
+	r, err := e.Apply(ctx, c, RolledBack)
+	if r.Applied && files != c.Digest {
+		if failed := e.Refuse(files, RolledBackBy(who)); failed != nil {
+			r.note(failed.Error())
+		}
+	}
+	return r, err
+}
+
+// RolledBackBy is why a policy is refused that somebody went back from.
+func RolledBackBy(who string) string { return "it was rolled back by " + who }
+
+// keep puts a policy that was just stored as the last good one into the history. That it can't is no reason to fail: the
+// policy is enforced and stored.
+func (e *Enforcer) keep(run Running, who string) {
+	g := store.Good{
+		Digest: run.Digest, Entry: run.Entry, Rules: run.Rules(), Source: string(run.Source), Who: who, Applied: run.Applied,
+	}
+	if c, ok := run.Bundle.Commit(run.Entry); ok {
+		g.Commit, g.Dirty = c.ID, c.Dirty
+	}
+	if err := e.dir.AddGood(g); err != nil {
+		e.opt.Log.Error("the policy is not in the history", "error", err)
+	}
+}
+
+// who is who had a candidate applied.
+func (e *Enforcer) who(c *Candidate) string {
+	if c.Who != "" {
+		return c.Who
+	}
+	return e.opt.Who
+}
+
+// parse loads a policy of the state directory, which was proved when it was stored. What is named in errors.
+func (e *Enforcer) parse(g store.LastGood, what string) (Running, error) {
+	bundle := &source.Bundle{}
+	if err := json.Unmarshal(g.Bundle, bundle); err != nil {
+		return Running{}, fmt.Errorf("%s: %w", what, err)
+	}
+	c := Load(bundle, g.Entry, e.trusted())
+	if !c.OK() {
+		return Running{}, fmt.Errorf("%s: %s", what, c.Problem())
+	}
+	return Running{Candidate: c, Source: Source(g.Source), Applied: g.Applied}, nil
+}
