@@ -34,6 +34,7 @@ type program struct {
 	Policy, State, Socket string
 	Tick, Settle          time.Duration
 	OldKernel             bool // without tables that outlive their owner
+	NoOverride            bool // without the right to read everybody's files
 }
 
 // TestMain runs the tests, or a daemon.
@@ -98,6 +99,9 @@ func (w *wall) spawn(t testing.TB, how program, env []string, files ...*os.File)
 	if len(files) > 0 {
 		// Only the process itself knows its number, by which the service manager addresses what it hands over.
 		p.cmd = exec.Command("/bin/sh", "-c", "LISTEN_PID=$$ exec /proc/"+fmt.Sprint(os.Getpid())+"/exe")
+	}
+	if how.NoOverride {
+		p.cmd = exec.Command("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", "/proc/"+fmt.Sprint(os.Getpid())+"/exe")
 	}
 	p.cmd.Env = append(append(os.Environ(), daemonEnv+"="+string(text)), env...)
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = p, p, files

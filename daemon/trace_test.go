@@ -59,11 +59,12 @@ type tracer struct {
 	decide func(step) verdict
 	seen   map[step]int // by step without its number
 	latest atomic.Int64 // nanoseconds of the clock at the latest step
+	armed  atomic.Bool
 	quit   atomic.Bool
 	ended  chan error
 }
 
-// trace begins to follow a process. decide is called at each of its steps, and stop ends it.
+// trace begins to follow a process, once it has nothing to do. decide is called at each of its steps from then on, and stop ends it.
 func trace(t testing.TB, pid int, decide func(step) verdict) *tracer {
 	t.Helper()
 	tr := &tracer{pid: pid, decide: decide, seen: map[step]int{}, ended: make(chan error, 1)}
@@ -80,6 +81,8 @@ func trace(t testing.TB, pid int, decide func(step) verdict) *tracer {
 	if err := <-attached; err != nil {
 		t.Skipf("ptrace: %v", err)
 	}
+	tr.quiet(100 * time.Millisecond)
+	tr.armed.Store(true)
 	return tr
 }
 
@@ -242,9 +245,12 @@ func (tr *tracer) syscall(tid int, failing map[int]verdict) (killed bool) {
 			s.looks = true
 		}
 		s.on = strings.Trim(numbers.ReplaceAllString(filepath.Base(s.on), ""), ":[]")
+		tr.latest.Store(time.Now().UnixNano())
+		if !tr.armed.Load() {
+			return false
+		}
 		tr.seen[s]++
 		s.nth = tr.seen[s]
-		tr.latest.Store(time.Now().UnixNano())
 		switch v := tr.decide(s); v {
 		case 0:
 		case kill:
