@@ -63,7 +63,10 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	var first *proof
 	var places *places
 	var others sync.WaitGroup
-	others.Go(func() { first = newProof(p, rs, nil) })
+	others.Go(func() {
+		first = newProof(p, rs, nil)
+		first.meet()
+	})
 	others.Go(func() { places = newPlaces(p, rs) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {
