@@ -36,7 +36,7 @@ func (r Report) String() string {
 const (
 	everyCorner = 700_000
 	sampled     = 40_000
-	mostPlaces  = 12_000
+	mostPlaces  = 30_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
