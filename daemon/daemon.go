@@ -30,6 +30,7 @@ type Config struct {
 	State  string // state directory
 	Socket string // control socket
 
+	Owner    string           // the user besides root, by name or number, who may own the policy's files; empty for none
 	Build    string           // version of the program
 	Confirm  time.Duration    // how long a reload stands without a confirmation; 0 for ever
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for enforce.DefaultLogGroup
@@ -153,7 +154,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.hello = control.Hello{Build: d.cfg.Build, PID: os.Getpid(), Namespace: ns}
+	d.hello = control.Hello{Build: d.cfg.Build, Owner: d.cfg.Owner, PID: os.Getpid(), Namespace: ns}
 	d.inherit()
 	d.enf, err = enforce.Open(ctx, enforce.Options{
 		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,

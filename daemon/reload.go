@@ -9,7 +9,6 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
-	"ringwall/rules/source"
 )
 
 // retryAfter is how long a reload waits that failed by the machine's fault, not the policy's.
@@ -20,7 +19,11 @@ const retryAfter = 5 * time.Second
 func (d *daemon) load() *enforce.Candidate {
 	opt := d.enf.LoadOptions()
 	opt.NoLints, opt.Brief = true, true
-	c := enforce.Load(source.OS{}, d.cfg.Policy, opt)
+	files, err := enforce.HostFiles(d.cfg.Owner)
+	if err != nil {
+		d.log.Error("root's files alone are trusted", "error", err)
+	}
+	c := enforce.Load(files, d.cfg.Policy, opt)
 	d.watch.Update(c.Paths())
 	return c
 }
@@ -28,7 +31,8 @@ func (d *daemon) load() *enforce.Candidate {
 // filesChanged enforces the files if they say something else than when they were last looked at, or if what was wrong
 // with them has passed.
 func (d *daemon) filesChanged(ctx context.Context) {
-	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Bundle.Holds(source.OS{}) {
+	files, _ := enforce.HostFiles(d.cfg.Owner)
+	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Bundle.Holds(files) {
 		return // the watch signals now and then though nothing has changed
 	}
 	c := d.load()

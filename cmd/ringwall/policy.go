@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ringwall/daemon/enforce"
 	"ringwall/rules/diag"
 	"ringwall/rules/policy"
 	"ringwall/rules/source"
@@ -47,6 +49,23 @@ func openPolicy(name string, placed bool) (fsys source.FS, entry string, done fu
 		return nil, "", nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return g, entry, done, nil
+}
+
+// ownerFlag adds the flag that says whose files may be enforced.
+func (f *front) ownerFlag(verb *cobra.Command) {
+	verb.Flags().StringVar(&f.owner, "owner", "", "the `USER` besides root who may own the policy's files")
+}
+
+// trusted is the files of the host, as far as they are in the hands of root and the owner: that of the flag, else that of the daemon.
+func (f *front) trusted(ctx context.Context) (source.OS, error) {
+	owner := f.owner
+	if owner == "" {
+		if c, err := f.dial(ctx); err == nil && c != nil {
+			owner = c.Hello().Owner
+			c.Close()
+		}
+	}
+	return enforce.HostFiles(owner)
 }
 
 func exists(name string) bool {

@@ -80,11 +80,14 @@ func listen(path string, lookup func(name string) (uint32, bool), log *slog.Logg
 	s = &socket{path: path, listener: l, lock: lock}
 	mode := os.FileMode(0o600)
 	if gid, ok := lookup(Group); ok {
-		if err := os.Chown(fresh, -1, int(gid)); err != nil {
-			log.Warn("the group can't be given the control socket: root alone may use it", "group", Group, "error", err)
-		} else {
-			s.group, s.hasGroup, mode = gid, true, 0o660
+		if err := os.Chown(fresh, -1, int(gid)); errors.Is(err, fs.ErrPermission) {
+			log.Info("the control socket is given to its group by the service manager, or not at all", "group", Group)
+		} else if err != nil {
+			l.Close()
+			os.Remove(fresh)
+			return nil, err
 		}
+		s.group, s.hasGroup, mode = gid, true, 0o660
 	}
 	if err := errors.Join(os.Chmod(fresh, mode), os.Rename(fresh, path)); err != nil {
 		l.Close()

@@ -20,7 +20,8 @@ const Version = "1"
 type Hello struct {
 	Build     string         `json:"build"` // the daemon's version
 	PID       int            `json:"pid"`
-	Namespace host.Namespace `json:"namespace"` // the network namespace that it serves
+	Owner     string         `json:"owner,omitempty"` // the user besides root who may own the policy's files
+	Namespace host.Namespace `json:"namespace"`       // the network namespace that it serves
 }
 
 // PolicyRequest hands a policy over: its contents, not a path.

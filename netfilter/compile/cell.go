@@ -78,6 +78,7 @@ func (s *shape) cell(six bool, at [dims]int) *shape {
 	m.IIf.Yes, m.OIf.Yes = nthOf(m.IIf.Yes, at[dimIIf]), nthOf(m.OIf.Yes, at[dimOIf])
 	m.MAC.Yes, m.Mark.Yes = nthOf(m.MAC.Yes, at[dimMAC]), nthOf(m.Mark.Yes, at[dimMark])
 	m.User.Yes, m.Group.Yes = nthOf(m.User.Yes, at[dimUser]), nthOf(m.Group.Yes, at[dimGroup])
+	c.look()
 	return &c
 }
 

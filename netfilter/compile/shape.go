@@ -18,9 +18,15 @@ type shape struct {
 	staticFroms, staticTos []addrset.Addrs
 	match                  *policy.Match // the rest
 	expires                int64
-	dynamic                bool // it asks for dynamic sets
-	again                  bool // it is not the first cell of its shape
+	dynamic                bool      // it asks for dynamic sets
+	again                  bool      // it is not the first cell of its shape
+	said                   [2]dimSet // the dimensions that it asks for something in, by family
 }
+
+// dimSet is a set of dimensions, as bits.
+type dimSet uint16
+
+func (s dimSet) has(d dim) bool { return s>>d&1 == 1 }
 
 // dim is a dimension of packets that rules have.
 type dim uint8
@@ -46,7 +52,34 @@ func newShape(dir policy.Dir, m *policy.Match, expires int64, known resolver) *s
 	s.from, s.froms, s.staticFroms = from.all, from.parts, from.statics
 	s.to, s.tos, s.staticTos = to.all, to.parts, to.statics
 	s.dynamic = from.dynamic || to.dynamic
+	s.look()
 	return s
+}
+
+// look finds the dimensions that s asks for something in.
+func (s *shape) look() {
+	m := s.match
+	for family, asks := range [][dims]bool{
+		{dimSrc: !s.from.V4.IsAll(), dimDst: !s.to.V4.IsAll(), dimKey: !m.What.V4.IsAll()},
+		{dimSrc: !s.from.V6.IsAll(), dimDst: !s.to.V6.IsAll(), dimKey: !m.What.V6.IsAll()},
+	} {
+		asks[dimSport], asks[dimIIf], asks[dimOIf], asks[dimMAC] = !m.Sport.IsAll(), !m.IIf.IsAny(), !m.OIf.IsAny(), !m.MAC.IsAny()
+		asks[dimMark], asks[dimUser], asks[dimGroup], asks[dimTime] = !m.Mark.IsAny(), !m.User.IsAny(), !m.Group.IsAny(), s.expires != 0
+		s.said[family] = 0
+		for d, is := range asks {
+			if is {
+				s.said[family] |= 1 << d
+			}
+		}
+	}
+}
+
+// saying is the dimensions that s asks packets of a family for something in.
+func (s *shape) saying(six bool) dimSet {
+	if six {
+		return s.said[1]
+	}
+	return s.said[0]
 }
 
 // resolver resolves addresses while dynamic sets hold what they are given; the same ones, which may be a million, once.
@@ -120,6 +153,7 @@ func (s *shape) atMost() *shape {
 	if len(s.staticTos) > 0 {
 		c.tos, c.to = s.staticTos, union(s.staticTos)
 	}
+	c.look()
 	return &c
 }
 
@@ -194,33 +228,15 @@ func (s *shape) has(pkt *policy.Packet, d dim) bool {
 	return s.expires == 0 || pkt.Time < s.expires
 }
 
-// open tells whether s takes everything in a dimension.
-func (s *shape) open(d dim) bool {
-	m := s.match
-	switch d {
-	case dimSrc:
-		return s.from.IsAll()
-	case dimDst:
-		return s.to.IsAll()
-	case dimKey:
-		return m.What.IsAny()
-	case dimSport:
-		return m.Sport.IsAll()
-	case dimIIf:
-		return m.IIf.IsAny()
-	case dimOIf:
-		return m.OIf.IsAny()
-	case dimMAC:
-		return m.MAC.IsAny()
-	case dimMark:
-		return m.Mark.IsAny()
-	case dimUser:
-		return m.User.IsAny()
-	case dimGroup:
-		return m.Group.IsAny()
-	}
-	return s.expires == 0
-}
+// What s takes in the dimensions of intervals.
+
+func (s *shape) src4() addrset.Set[addrset.U32]  { return s.from.V4 }
+func (s *shape) src6() addrset.Set[addrset.U128] { return s.from.V6 }
+func (s *shape) dst4() addrset.Set[addrset.U32]  { return s.to.V4 }
+func (s *shape) dst6() addrset.Set[addrset.U128] { return s.to.V6 }
+func (s *shape) key4() addrset.Set[addrset.U32]  { return s.match.What.V4 }
+func (s *shape) key6() addrset.Set[addrset.U32]  { return s.match.What.V6 }
+func (s *shape) sport() addrset.Set[addrset.U16] { return s.match.Sport }
 
 // meets tells whether s and o may share packets of a family, as far as intervals tell.
 func (s *shape) meets(o *shape, six bool) bool {

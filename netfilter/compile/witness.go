@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
 )
 
@@ -13,6 +12,7 @@ type witness struct {
 	*judge
 	rng     *picker
 	packets int
+	room    [3]*shape // for draw
 }
 
 // seed begins a part of the work.
@@ -66,41 +66,53 @@ func (pr *proof) jobs(share float64) []job {
 
 // draw makes a packet of a family that is in all of some shapes, but for the dimension that is pinned where it must; false where
 // none was found. Half of its values lie in another shape too, where they can.
-func (w *witness) draw(six bool, beside *shape, pinned dim, within ...*shape) (policy.Packet, bool) {
-	pkt := policy.Packet{Dir: within[0].dir, HopLimit: 64, Sport: uint16(w.rng.Uint32()), Socket: true}
+func (w *witness) draw(pkt *policy.Packet, six bool, beside *shape, pinned dim, within ...*shape) bool {
+	*pkt = policy.Packet{Dir: within[0].dir, HopLimit: 64, Sport: uint16(w.rng.Uint32()), Socket: true}
+	var said, near dimSet
+	for _, s := range within {
+		said |= s.saying(six)
+	}
+	all := append(w.room[:0], within...)
+	if beside != nil {
+		near = beside.saying(six) & dimSet(w.rng.Uint32())
+		all = append(all, beside)
+	}
 	for d := range dims {
-		if beside != nil && w.rng.IntN(2) == 0 {
-			if v, ok := w.rng.pick(d, six, append(within[:len(within):len(within)], beside), nil); ok {
-				v.put(&pkt)
+		if near.has(d) {
+			if v, ok := w.rng.pick(d, six, all, nil); ok {
+				v.put(pkt)
 				continue
 			}
 		}
-		v, ok := w.rng.pick(d, six, within, nil)
-		if !ok && d != pinned {
-			return pkt, false
+		if !said.has(d) {
+			w.rng.any(pkt, d, six)
+			continue
 		}
+		v, ok := w.rng.pick(d, six, within, nil)
 		if ok {
-			v.put(&pkt)
+			v.put(pkt)
+		} else if d != pinned {
+			return false
 		}
 	}
-	return pkt, true
+	return true
 }
 
 // try has a packet judged that lies in some shapes, but for the dimension that is pinned. Where something before the place own in
-// the list decides it, it looks for a packet in the same shapes that escapes that, and tries it too.
-func (w *witness) try(pkt policy.Packet, pinned dim, own int, within ...*shape) error {
+// the list decides it, it moves the packet within the shapes until it escapes that, and tries it too.
+func (w *witness) try(pkt *policy.Packet, pinned dim, own int, within ...*shape) error {
 	const escapes = 6
 	six := pkt.Is6()
 	for range escapes {
-		if !possible(&pkt) {
+		if !possible(pkt) {
 			return nil
 		}
-		d, err := w.hold(&pkt)
+		d, err := w.hold(pkt)
 		if err != nil {
 			return err
 		}
-		by := w.shapeOf(&pkt, d, own)
-		if by == nil || !w.escape(&pkt, six, by, pinned, within) {
+		by := w.shapeOf(pkt, d, own)
+		if by == nil || !w.escape(pkt, six, by, pinned, within) {
 			return nil
 		}
 	}
@@ -135,7 +147,7 @@ func (w *witness) escape(pkt *policy.Packet, six bool, by *shape, pinned dim, wi
 	from := dim(w.rng.IntN(int(dims)))
 	for i := range dims {
 		d := (from + i) % dims
-		if d == pinned || by.open(d) {
+		if d == pinned || !by.saying(six).has(d) {
 			continue
 		}
 		if v, ok := w.rng.pick(d, six, within, by); ok {
@@ -148,18 +160,17 @@ func (w *witness) escape(pkt *policy.Packet, six bool, by *shape, pinned dim, wi
 
 // rule has the witnesses of a rule judged.
 func (w *witness) rule(dir policy.Dir, i int, share float64) error {
+	const near, strangers = 3, 3
 	list := w.lists[dir]
-	s := list[i]
+	neighbours := list[max(0, i-near):min(len(list), i+near+1)]
 	for _, six := range []bool{false, true} {
-		beside := func() *shape { return list[max(0, min(len(list)-1, i-3+w.rng.IntN(7)))] }
-		err := w.shape(s, six, beside, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return w.try(pkt, pinned, i, cell) })
+		err := w.shape(list[i], six, neighbours, share, func(pkt *policy.Packet, pinned dim, cell *shape) error { return w.try(pkt, pinned, i, cell) })
 		if err != nil {
 			return err
 		}
-		if !s.hasFamily(six) {
-			const strangers = 3
+		if !list[i].hasFamily(six) {
 			for range strangers {
-				if err := w.stranger(s, i, six, share); err != nil {
+				if err := w.stranger(list[i], i, six, share); err != nil {
 					return err
 				}
 			}
@@ -178,8 +189,9 @@ func (w *witness) pairs(dir policy.Dir, i int, share float64) error {
 			continue
 		}
 		for range many {
-			if pkt, ok := w.draw(m.six, nil, dims, list[i], list[m.rule]); ok {
-				if err := w.try(pkt, dims, i, list[i], list[m.rule]); err != nil {
+			var pkt policy.Packet
+			if w.draw(&pkt, m.six, nil, dims, list[i], list[m.rule]) {
+				if err := w.try(&pkt, dims, i, list[i], list[m.rule]); err != nil {
 					return err
 				}
 			}
@@ -191,106 +203,139 @@ func (w *witness) pairs(dir policy.Dir, i int, share float64) error {
 // skips tells, at random, whether a witness is not of the share.
 func (w *witness) skips(share float64) bool { return share < 1 && w.rng.Float64() >= share }
 
+// round is the witnesses of a family at the corners of a shape, in the making.
+type round struct {
+	*witness
+	s      *shape
+	six    bool
+	share  float64                                                 // of the witnesses of what is looked at
+	beside []*shape                                                // some of whose values packets have too
+	give   func(pkt *policy.Packet, pinned dim, cell *shape) error // gets each
+	err    error                                                   // the first; nothing is made after it
+	pkt    policy.Packet                                           // at hand
+}
+
 // shape makes the packets of a family at the corners of a shape, each list of its values tried with each other's, and those that
-// differ in what rules don't match; of what depends on dynamic sets also what these could hold. give gets each with the dimension of the corner, and the cell that it lies in but for that.
-func (w *witness) shape(s *shape, six bool, beside func() *shape, share float64, give func(pkt policy.Packet, pinned dim, cell *shape) error) error {
-	var failed error
-	part := share // of the witnesses of what is looked at
-	one := func(cell *shape, pinned dim, change func(*policy.Packet)) {
-		if failed != nil || w.skips(part) {
-			return
-		}
-		if pkt, ok := w.draw(six, beside(), pinned, cell); ok {
-			change(&pkt)
-			failed = give(pkt, pinned, cell)
-		}
-	}
-	corners := func(cell *shape) {
-		// What is said of one dimension, met in the one that it is most easily mixed up with, and not where it is said.
-		const each = 2
-		var crossed [dims][each]value
-		var of [dims]int
-		for d := range dims {
-			cell.corners(d, six, w.rng.Rand, part, func(v value) {
-				at := of[d]
-				if of[d]++; at >= each {
-					at = w.rng.IntN(of[d])
-				}
-				if at < each {
-					crossed[d][at] = v
-				}
-				one(cell, d, v.put)
-			})
-		}
-		for _, pair := range [][2]dim{{dimSrc, dimDst}, {dimKey, dimSport}, {dimIIf, dimOIf}, {dimUser, dimGroup}} {
-			for way, d := range pair {
-				other := pair[1-way]
-				for _, v := range crossed[d][:min(each, of[d])] {
-					one(cell, other, func(pkt *policy.Packet) {
-						if u, ok := w.rng.pick(d, six, nil, s); ok {
-							u.put(pkt)
-						}
-						v.crossed(pkt, other)
-					})
-				}
-			}
-		}
-	}
+// differ in what rules don't match; of what depends on dynamic sets also what these could hold. give gets each with the dimension of
+// the corner, and the cell that it lies in but for that; it may change the packet.
+func (w *witness) shape(s *shape, six bool, beside []*shape, share float64, give func(pkt *policy.Packet, pinned dim, cell *shape) error) error {
+	r := &round{witness: w, s: s, six: six, share: share, beside: beside, give: give}
 	if s.dynamic {
 		if most := s.atMost(); most.hasFamily(six) {
-			corners(most)
+			r.corners(most)
 		}
 	}
 	if !s.hasFamily(six) {
-		return failed
+		return r.err
 	}
 	total, most := s.cellsOf(six, w.cells), w.cells
 	if share < 1 && total > 1 {
 		// Some corners of some cells, rather than a look at every cell for the few corners that are its share.
 		most = max(1, int(math.Sqrt(share)*float64(total)))
-		part = min(1, share*float64(total)/float64(most))
+		r.share = min(1, share*float64(total)/float64(most))
 	}
 	for _, cell := range s.cells(six, most, w.rng.Rand) {
-		corners(cell)
+		r.corners(cell)
 	}
-	part = share
+	r.share = share
 	// A service of the other family alone is none of this one.
-	for _, r := range s.what(!six).Minus(s.what(six)).Ranges() {
-		one(s, dimKey, value{dim: dimKey, n: uint64(r.Lo)}.put)
+	for _, k := range s.what(!six).Minus(s.what(six)).Ranges() {
+		r.corner(s, value{dim: dimKey, n: uint64(k.Lo)})
 	}
 	if total > w.cells {
-		corners(s)
+		r.corners(s)
+	}
+	r.others()
+	return r.err
+}
+
+// starts makes a packet of a cell but for a dimension; false where there is to be none, or is none.
+func (r *round) starts(cell *shape, pinned dim) bool {
+	return r.err == nil && !r.skips(r.share) && r.draw(&r.pkt, r.six, r.beside[r.rng.IntN(len(r.beside))], pinned, cell)
+}
+
+// corner gives a packet of a cell but for a value.
+func (r *round) corner(cell *shape, v value) {
+	if r.starts(cell, v.dim) {
+		v.put(&r.pkt)
+		r.err = r.give(&r.pkt, v.dim, cell)
+	}
+}
+
+// corners gives the packets at the corners of a cell.
+func (r *round) corners(cell *shape) {
+	// What is said of one dimension, met in the one that it is most easily mixed up with, and not where it is said.
+	const each = 2
+	var crossed [dims][each]value
+	var of [dims]int
+	give := func(v value) {
+		d := v.dim
+		at := of[d]
+		if of[d]++; at >= each {
+			at = r.rng.IntN(of[d])
+		}
+		if at < each {
+			crossed[d][at] = v
+		}
+		r.corner(cell, v)
+	}
+	for d := range dims {
+		cell.corners(d, r.six, r.rng.Rand, r.share, give)
+	}
+	for _, pair := range [][2]dim{{dimSrc, dimDst}, {dimKey, dimSport}, {dimIIf, dimOIf}, {dimUser, dimGroup}} {
+		for way, d := range pair {
+			other := pair[1-way]
+			for _, v := range crossed[d][:min(each, of[d])] {
+				if r.starts(cell, other) {
+					if u, ok := r.rng.pick(d, r.six, nil, r.s); ok {
+						u.put(&r.pkt)
+					}
+					v.crossed(&r.pkt, other)
+					r.err = r.give(&r.pkt, other, cell)
+				}
+			}
+		}
+	}
+}
+
+// others gives packets that differ in what rules don't match, as far as packets of the direction have it.
+func (r *round) others() {
+	one := func(pinned dim, change func(*policy.Packet)) {
+		if r.starts(r.s, pinned) {
+			change(&r.pkt)
+			r.err = r.give(&r.pkt, pinned, r.s)
+		}
 	}
 	for _, state := range states {
-		one(s, dims, func(pkt *policy.Packet) { pkt.State = state })
+		one(dims, func(pkt *policy.Packet) { pkt.State = state })
 	}
 	for _, dir := range policy.Dirs {
-		one(s, dims, func(pkt *policy.Packet) { pkt.Dir = dir })
+		if dir != r.s.dir {
+			one(dims, func(pkt *policy.Packet) { pkt.Dir = dir })
+		}
 	}
-	one(s, dims, func(pkt *policy.Packet) { pkt.Spoofed = true })
-	one(s, dims, func(pkt *policy.Packet) { pkt.HopLimit = 255 })
-	one(s, dims, func(pkt *policy.Packet) { pkt.Socket = false })
-	one(s, dims, func(pkt *policy.Packet) { pkt.HasMAC = false })
-	one(s, dimIIf, func(pkt *policy.Packet) { pkt.IIf, pkt.OIf = policy.Loopback, policy.Loopback })
-	return failed
+	if r.s.dir != policy.Out || r.thorough {
+		one(dims, func(pkt *policy.Packet) { pkt.Spoofed = true })
+		one(dims, func(pkt *policy.Packet) { pkt.HasMAC = false })
+	}
+	if r.s.dir == policy.Out || r.thorough {
+		one(dims, func(pkt *policy.Packet) { pkt.Socket = false })
+	}
+	one(dims, func(pkt *policy.Packet) { pkt.HopLimit = 255 })
+	one(dimIIf, func(pkt *policy.Packet) { pkt.IIf, pkt.OIf = policy.Loopback, policy.Loopback })
 }
 
 // stranger has a packet judged that would be in the shape of a rule were it not of the other family.
 func (w *witness) stranger(s *shape, rule int, six bool, share float64) error {
-	if !s.hasFamily(!six) || w.skips(share) {
-		return nil
-	}
-	pkt, ok := w.draw(!six, nil, dims, s)
-	if !ok {
+	var pkt policy.Packet
+	if !s.hasFamily(!six) || w.skips(share) || !w.draw(&pkt, !six, nil, dims, s) {
 		return nil
 	}
 	key := pkt.Key()
-	for _, d := range []dim{dimSrc, dimDst} {
-		v, _ := w.rng.pick(d, six, []*shape{{from: addrset.AllAddrs(), to: addrset.AllAddrs()}}, nil)
-		v.put(&pkt)
-	}
+	w.rng.any(&pkt, dimSrc, six)
+	w.rng.any(&pkt, dimDst, six)
 	setKey(&pkt, key)
-	return w.try(pkt, dims, rule, s)
+	return w.try(&pkt, dims, rule, s)
 }
 
 // named has the witnesses judged of what `block` or `failsafe` names: as packets that arrive, as the answers to these that
@@ -298,20 +343,20 @@ func (w *witness) stranger(s *shape, rule int, six bool, share float64) error {
 func (w *witness) named(i int, share float64) error {
 	s := w.before[i]
 	w.thorough = true
-	ways := func(pkt policy.Packet, pinned dim, within ...*shape) error {
+	ways := func(pkt *policy.Packet, pinned dim, within ...*shape) error {
 		if w.rng.IntN(2) == 0 {
 			pkt.HopLimit = 255 // as neighbours' packets have it
 		}
-		if err := w.try(pkt, pinned, 0, within...); err != nil {
-			return err
-		}
-		reply := mirrored(pkt)
-		through := pkt
+		reply := mirrored(*pkt)
+		through := *pkt
 		through.Dir = policy.Forward
 		back := reply
 		back.Dir = policy.Forward
 		unasked := reply
 		unasked.State = states[w.rng.IntN(len(states))]
+		if err := w.try(pkt, pinned, 0, within...); err != nil {
+			return err
+		}
 		for _, p := range []*policy.Packet{&reply, &unasked, &through, &back} {
 			if possible(p) {
 				if _, err := w.hold(p); err != nil {
@@ -322,9 +367,8 @@ func (w *witness) named(i int, share float64) error {
 		return nil
 	}
 	for _, six := range []bool{false, true} {
-		beside := func() *shape { return w.around[w.rng.IntN(len(w.around))] }
 		for range w.passes(s) {
-			err := w.shape(s, six, beside, share, func(pkt policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
+			err := w.shape(s, six, w.around, share, func(pkt *policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
 			if err != nil {
 				return err
 			}
@@ -332,8 +376,9 @@ func (w *witness) named(i int, share float64) error {
 		for _, o := range w.before[i+1:] {
 			const each = 8
 			for range each {
-				if pkt, ok := w.draw(six, nil, dims, s, o); ok {
-					if err := ways(pkt, dims, s, o); err != nil {
+				var pkt policy.Packet
+				if w.draw(&pkt, six, nil, dims, s, o) {
+					if err := ways(&pkt, dims, s, o); err != nil {
 						return err
 					}
 				}

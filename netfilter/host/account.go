@@ -15,6 +15,14 @@ func User(name string) (uint32, bool) {
 	return number(u.Uid)
 }
 
+// UserID is the number of an account that is given by name or, in digits, by number.
+func UserID(name string) (uint32, bool) {
+	if id, ok := User(name); ok {
+		return id, true
+	}
+	return number(name)
+}
+
 // Group is the number of the group with a name.
 func Group(name string) (uint32, bool) {
 	g, err := user.LookupGroup(name)

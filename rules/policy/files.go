@@ -87,8 +87,15 @@ func (l *loader) unreadable(name string, at diag.Span, err error) {
 	if errors.As(err, &pe) {
 		err = pe.Err
 	}
+	if errors.Is(err, source.ErrUntrusted) {
+		l.errorf(at, "untrusted-file", "not to be trusted: %v", err).WithHint("%s", trustHint)
+		return
+	}
 	l.errorf(at, "unreadable-file", "cannot read %q: %v", name, err)
 }
+
+// trustHint says whom a host trusts with its policy.
+const trustHint = "a policy's files, and the directories and symlinks on the way, belong to root or the user that --owner names, who alone may write them"
 
 // include reads the files that a file includes.
 func (l *loader) include(f *file, n *syntax.Node, stack []string) {
@@ -139,6 +146,9 @@ func (l *loader) includePaths(f *file, v value) []string {
 	switch {
 	case errors.Is(err, source.ErrTooMany):
 		l.errorf(v.at, "too-large", "the pattern %s takes %v", quote(v.text), err)
+		return nil
+	case errors.Is(err, source.ErrUntrusted):
+		l.unreadable(pattern, v.at, err)
 		return nil
 	case err != nil:
 		l.errorf(v.at, "bad-include", "%s is no pattern: %v", quote(v.text), err)

@@ -26,6 +26,7 @@ const (
 	TooLarge   FailureKind = "too-large"   // ErrTooLarge
 	TooMany    FailureKind = "too-many"    // ErrTooMany
 	BadPattern FailureKind = "bad-pattern" // path.ErrBadPattern
+	Untrusted  FailureKind = "untrusted"   // ErrUntrusted
 )
 
 // err is the error that a kind of failure stands for.
@@ -43,6 +44,8 @@ func (k FailureKind) err() error {
 		return ErrTooMany
 	case BadPattern:
 		return path.ErrBadPattern
+	case Untrusted:
+		return ErrUntrusted
 	}
 	return nil
 }
@@ -53,7 +56,7 @@ func failureOf(err error) *Failure {
 		return nil
 	}
 	f := &Failure{}
-	for _, k := range []FailureKind{Missing, Forbidden, NotRegular, TooLarge, TooMany, BadPattern} {
+	for _, k := range []FailureKind{Missing, Forbidden, NotRegular, TooLarge, TooMany, BadPattern, Untrusted} {
 		if errors.Is(err, k.err()) {
 			f.Kind = k
 			break

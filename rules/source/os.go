@@ -12,27 +12,22 @@ import (
 )
 
 // OS is the files of the host. Relative names are relative to the working directory.
-type OS struct{}
+type OS struct {
+	Owners Owners // who may own what is read; nil for anybody
+}
 
 var _ FS = OS{}
 
 // ReadFile reads a regular file. Nothing else is ever opened: opening a pipe can wait for ever, and opening a device
-// can do things.
-func (OS) ReadFile(name string, limit int64) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: notRegular(info.Mode())}
-	}
-	// What Stat saw may have been replaced since: O_NONBLOCK opens a pipe without waiting for its other end.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
+// can do things. Where there are Owners, an error may wrap ErrUntrusted.
+func (o OS) ReadFile(name string, limit int64) ([]byte, error) {
+	f, err := o.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if info, err = f.Stat(); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, err
 	}
 	switch {
@@ -56,8 +51,24 @@ func (OS) ReadFile(name string, limit int64) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
+// open opens a regular file.
+func (o OS) open(name string) (*os.File, error) {
+	if o.Owners != nil {
+		return o.Owners.open(name, false)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: notRegular(info.Mode())}
+	}
+	// What Stat saw may have been replaced since: O_NONBLOCK opens a pipe without waiting for its other end.
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC|syscall.O_NOCTTY, 0)
+}
+
 // Glob lists what matches a pattern.
-func (OS) Glob(pattern string) ([]string, error) { return glob(OS{}, pattern) }
+func (o OS) Glob(pattern string) ([]string, error) { return glob(o, pattern) }
 
 // Canonical is the absolute path without symlinks.
 func (OS) Canonical(name string) (string, error) {
@@ -78,9 +89,8 @@ func (OS) Canonical(name string) (string, error) {
 }
 
 // readDir lists at most so many names in a directory.
-func (OS) readDir(name string, most int) ([]string, error) {
-	// O_DIRECTORY keeps pipes and devices from being opened.
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+func (o OS) readDir(name string, most int) ([]string, error) {
+	f, err := o.openDir(name)
 	if err != nil {
 		return nil, err
 	}
@@ -90,6 +100,15 @@ func (OS) readDir(name string, most int) ([]string, error) {
 		err = nil
 	}
 	return names, err
+}
+
+// openDir opens a directory.
+func (o OS) openDir(name string) (*os.File, error) {
+	if o.Owners != nil {
+		return o.Owners.open(name, true)
+	}
+	// O_DIRECTORY keeps pipes and devices from being opened.
+	return os.OpenFile(name, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 }
 
 // lookup returns an error where a name is none of a file or directory.

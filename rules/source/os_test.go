@@ -65,33 +65,40 @@ func TestReadFile(t *testing.T) {
 	}
 	defer l.Close()
 
-	for name, want := range map[string]string{"a": "text", "./a": "text", "sub/b": "", "sub/../a": "text", "link": "text", dir + "/a": "text", "odd name\n": "x"} {
-		got, err := source.OS{}.ReadFile(name, 4)
-		if err != nil || string(got) != want {
-			t.Errorf("%s: %q, %v", name, got, err)
+	for who, from := range readers() {
+		for name, want := range map[string]string{"a": "text", "./a": "text", "sub/b": "", "sub/../a": "text", "link": "text", dir + "/a": "text", "odd name\n": "x"} {
+			got, err := from.ReadFile(name, 4)
+			if err != nil || string(got) != want {
+				t.Errorf("%s %s: %q, %v", who, name, got, err)
+			}
+		}
+		for name, want := range map[string]error{
+			"missing": fs.ErrNotExist, "dangling": fs.ErrNotExist, "": fs.ErrNotExist, "sub": source.ErrNotRegular, "pipe": source.ErrNotRegular,
+			"socket": source.ErrNotRegular, "/dev/null": source.ErrNotRegular, "/dev/zero": source.ErrNotRegular, "loop": syscall.ELOOP, "a/b": syscall.ENOTDIR,
+		} {
+			within(t, func() {
+				_, err := from.ReadFile(name, 1<<20)
+				if !errors.Is(err, want) {
+					t.Errorf("%s %s: %v, want %v", who, name, err, want)
+				}
+				if pe := (*fs.PathError)(nil); !errors.As(err, &pe) || pe.Path != name {
+					t.Errorf("%s %s: %v does not name it", who, name, err)
+				}
+			})
+		}
+		if _, err := from.ReadFile("a", 3); !errors.Is(err, source.ErrTooLarge) {
+			t.Errorf("%s beyond the limit: %v", who, err)
+		}
+		// A file of /proc has no size, and is longer than it says.
+		if _, err := from.ReadFile("/proc/self/status", 16); !errors.Is(err, source.ErrTooLarge) {
+			t.Errorf("%s file without a size, beyond the limit: %v", who, err)
 		}
 	}
-	for name, want := range map[string]error{
-		"missing": fs.ErrNotExist, "dangling": fs.ErrNotExist, "": fs.ErrNotExist, "sub": source.ErrNotRegular, "pipe": source.ErrNotRegular,
-		"socket": source.ErrNotRegular, "/dev/null": source.ErrNotRegular, "/dev/zero": source.ErrNotRegular, "loop": syscall.ELOOP, "a/b": syscall.ENOTDIR,
-	} {
-		within(t, func() {
-			_, err := source.OS{}.ReadFile(name, 1<<20)
-			if !errors.Is(err, want) {
-				t.Errorf("%s: %v, want %v", name, err, want)
-			}
-			if pe := (*fs.PathError)(nil); !errors.As(err, &pe) || pe.Path != name {
-				t.Errorf("%s: %v does not name it", name, err)
-			}
-		})
-	}
-	if _, err := (source.OS{}).ReadFile("a", 3); !errors.Is(err, source.ErrTooLarge) {
-		t.Errorf("beyond the limit: %v", err)
-	}
-	// A file of /proc has no size, and is longer than it says.
-	if _, err := (source.OS{}).ReadFile("/proc/self/status", 16); !errors.Is(err, source.ErrTooLarge) {
-		t.Errorf("a file without a size, beyond the limit: %v", err)
-	}
+}
+
+// readers is the files of the host, for who trusts everybody and for who trusts root and the user alone.
+func readers() map[string]source.OS {
+	return map[string]source.OS{"anybody's": {}, "the owners'": {Owners: source.Owners{uint32(os.Geteuid()), 0}}}
 }
 
 func TestForbidden(t *testing.T) {
@@ -163,12 +170,14 @@ func TestGlob(t *testing.T) {
 		"*.toml":           nil,
 		dir + "/[ab].yaml": {dir + "/a.yaml", dir + "/b.yaml"},
 	} {
-		within(t, func() {
-			got, err := source.OS{}.Glob(pattern)
-			if diff := cmp.Diff(want, got, sameEmpty()); diff != "" || err != nil {
-				t.Errorf("%s: %v\n%s", pattern, err, diff)
-			}
-		})
+		for who, from := range readers() {
+			within(t, func() {
+				got, err := from.Glob(pattern)
+				if diff := cmp.Diff(want, got, sameEmpty()); diff != "" || err != nil {
+					t.Errorf("%s %s: %v\n%s", who, pattern, err, diff)
+				}
+			})
+		}
 		if strings.HasPrefix(pattern, "/") {
 			continue
 		}
@@ -177,11 +186,13 @@ func TestGlob(t *testing.T) {
 			t.Errorf("%s in memory: %v\n%s", pattern, err, diff)
 		}
 	}
-	within(t, func() {
-		if got, err := (source.OS{}).Glob("pipe/*"); len(got) > 0 || err != nil {
-			t.Errorf("a pattern in a pipe: %v, %v", got, err)
-		}
-	})
+	for who, from := range readers() {
+		within(t, func() {
+			if got, err := from.Glob("pipe/*"); len(got) > 0 || err != nil {
+				t.Errorf("%s pattern in a pipe: %v, %v", who, got, err)
+			}
+		})
+	}
 	for _, pattern := range []string{"[", "a/[b", `a\`, "d/**/x.yaml"} {
 		if _, err := (source.OS{}).Glob(pattern); err == nil {
 			t.Errorf("%s was taken for a pattern", pattern)
