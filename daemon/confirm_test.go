@@ -462,6 +462,22 @@ func TestReloadsAreConfirmed(t *testing.T) {
 	}
 }
 
+// TestAStartIsAReload has a file change while the daemon is away, where reloads are to be confirmed.
+func TestAStartIsAReload(t *testing.T) {
+	w := build(t, webText)
+	w.cfg.Confirm = length
+	now := w.timed()
+	w.start(t)
+	w.kill(t)
+	w.save(t, mailText)
+	w.start(t)
+	if s := w.status(t); s.Awaited == nil || s.Rules != 2 || s.Stale() {
+		t.Errorf("%+v", s)
+	}
+	now.pass(length)
+	w.isBack(t)
+}
+
 // TestAChangeWithinAWindow opens a window within a window: what comes back is what was confirmed last.
 func TestAChangeWithinAWindow(t *testing.T) {
 	w := build(t, webText)

@@ -16,13 +16,14 @@ import (
 // applyVerb enforces a policy.
 func (f *front) applyVerb() *cobra.Command {
 	var strict, force, lastGood bool
+	var confirm string
 	var watch observeFlags
 	verb := &cobra.Command{
 		Use:   "apply [FILE]",
 		Short: "Enforce a policy, in one transaction",
 		Long: text(`
 			Reads the policy, proves it, compiles it, and has the kernel enforce it in one transaction: all of it or nothing. Counters,
-			bans and rate limits stay as they are; established connections go on.
+			bans and rate limits stay as they are; established connections go on, unless the policy has those cut that it refuses.
 
 			Where a daemon listens, the policy's contents are handed to it, and hold until the files that it watches change or it is
 			started again; 'status' says so. Where none listens, this process applies the policy itself.
@@ -34,6 +35,10 @@ func (f *front) applyVerb() *cobra.Command {
 			where SSH listens, nobody has a session, and the policy has neither a failsafe nor a rule that admits anybody to it. --force
 			goes on all the same.
 
+			--confirm has the policy before come back unless 'ringwall confirm' arrives in time, over a connection that was opened
+			after the change. The time runs on in the daemon, whatever becomes of this terminal; it needs a daemon. Within such a
+			window, an apply without --confirm confirms what is pending, and must come over a new connection too.
+
 			--observe enforces nothing: the policy that is enforced stays so, and the daemon counts and logs what this one would decide
 			otherwise, until 'ringwall observe stop' or for as long as --for says. 'ringwall observe' shows it.
 
@@ -42,6 +47,7 @@ func (f *front) applyVerb() *cobra.Command {
 		Example: examples(
 			"the policy of this host", "ringwall apply",
 			"another one, for now", "ringwall apply other.yaml",
+			"and back in a minute, unless it is confirmed", "ringwall apply --confirm 60s",
 			"count what it would decide otherwise", "ringwall apply --observe new.yaml --for 7d",
 			"at boot, before the network", "ringwall apply --last-good",
 		),
@@ -55,33 +61,47 @@ func (f *front) applyVerb() *cobra.Command {
 				if len(args) > 0 {
 					return usagef("--last-good takes no policy: it applies the one that was enforced last")
 				}
+				if confirm != "" {
+					return usagef("--last-good takes no --confirm: it is what comes back")
+				}
 				return f.applyLastGood(cmd.Context())
 			}
-			return f.apply(cmd.Context(), f.policyFile(args), strict, force)
+			window, err := windowOf(confirm)
+			if err != nil {
+				return err
+			}
+			return f.apply(cmd.Context(), f.policyFile(args), control.PolicyRequest{
+				Strict: strict, Force: force, Confirm: window, ConfirmRequest: f.confirmRequest(false), Sessions: f.sshSessions(),
+			})
 		},
 	}
 	verb.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
 	verb.Flags().BoolVar(&force, "force", false, "go on though it locks somebody out")
+	verb.Flags().StringVar(&confirm, "confirm", "", "go back unless 'ringwall confirm' arrives within `D`: 60s, 5m")
 	f.ownerFlag(verb)
 	verb.Flags().BoolVar(&lastGood, "last-good", false, "enforce the stored policy, else the emergency policy")
 	watch.define(verb)
 	return verb
 }
 
-func (f *front) apply(ctx context.Context, name string, strict, force bool) error {
+func (f *front) apply(ctx context.Context, name string, req control.PolicyRequest) error {
+	if req.Confirm > 0 {
+		if err := f.needsTimer(ctx); err != nil {
+			return err
+		}
+	}
 	read := f.working("reading " + name)
 	files, err := f.trusted(ctx)
 	if err != nil {
 		return err
 	}
-	c := enforce.Load(files, absolute(name), onHost(strict))
+	c := enforce.Load(files, absolute(name), onHost(req.Strict))
 	read()
-	sessions := f.sshSessions()
 	r, err := daemonOrSelf(ctx, f, false,
 		func(d *control.Client) (*enforce.Report, error) {
-			return d.Apply(ctx, c, strict, func(req *control.PolicyRequest) { req.Force, req.Sessions = force, sessions })
+			return d.Apply(ctx, c, req.Strict, func(to *control.PolicyRequest) { req.Entry, req.Bundle = to.Entry, to.Bundle; *to = req })
 		},
-		func(e *enforce.Enforcer) (*enforce.Report, error) { return guarded(ctx, e, c, force, sessions) })
+		func(e *enforce.Enforcer) (*enforce.Report, error) { return guarded(ctx, e, c, req.Force, req.Sessions) })
 	if err != nil {
 		return err
 	}

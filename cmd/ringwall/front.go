@@ -139,7 +139,7 @@ func (f *front) command() *cobra.Command {
 		&cobra.Group{ID: "more", Title: "More:"},
 	)
 	root.AddCommand(
-		group("policy", f.checkVerb(), f.diffVerb(), f.dryRunVerb(), f.applyVerb(), f.explainVerb())...,
+		group("policy", f.checkVerb(), f.diffVerb(), f.dryRunVerb(), f.applyVerb(), f.confirmVerb(), f.rollbackVerb(), f.historyVerb(), f.explainVerb())...,
 	)
 	root.AddCommand(group("host", f.runVerb(), f.reloadVerb(), f.statusVerb(), f.showVerb(), f.observeVerb(), f.stopVerb())...)
 	root.AddCommand(group("bans", f.banVerb(), f.unbanVerb(), f.bansVerb())...)

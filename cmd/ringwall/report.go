@@ -22,7 +22,7 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 		for _, line := range r.Lockout.Lines() {
 			fmt.Fprintf(f.stdout, "  %s\n", line)
 		}
-		fmt.Fprintln(f.stdout, "admit them, by a rule or in failsafe; or say --force")
+		fmt.Fprintln(f.stdout, "admit them, by a rule or in failsafe; or say --force, or --confirm 60s")
 		return
 	}
 	paint := f.ink(f.stdout)
@@ -43,6 +43,10 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 			fmt.Fprintln(f.stdout, "  no packet is treated differently")
 		}
 	}
+	if r.Impact != nil {
+		f.printImpact(r.Impact)
+	}
+	f.printCut(r.Cut)
 	switch {
 	case !r.Pending():
 		fmt.Fprintf(f.stdout, "%s: nothing %s, %s enforced\n", r.Policy, changed, count(r.Rules, "rule"))
@@ -53,6 +57,9 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 	}
 	if r.Kernel != "" {
 		fmt.Fprintf(f.stdout, "kernel: %s%s\n", r.Kernel, f.asked(r))
+	}
+	if r.Awaited != nil {
+		fmt.Fprintf(f.stdout, "not confirmed: %s\n", awaited(r.Awaited))
 	}
 	if slices.ContainsFunc(r.Costliest, enforce.Way.Long) {
 		fmt.Fprintf(f.stdout, "costliest way of a packet: %s\n", ways(r.Costliest))

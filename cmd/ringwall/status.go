@@ -10,6 +10,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/diag"
 	"ringwall/rules/source"
@@ -87,6 +88,12 @@ func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.St
 		note(noDaemon)
 		note(err.Error())
 	}
+	s.Refused = e.Refusals()
+	if p := e.Pending(); p != nil {
+		boot, _ := host.BootID() // without it the time of day tells
+		s.Awaited = enforce.Await(p, enforce.Left(p, time.Now(), boot, host.Uptime()), time.Now())
+		note("a change awaits its confirmation, and while no daemon runs nothing takes it back: start one, or 'ringwall rollback'")
+	}
 	if bans, err := e.Bans(ctx, ""); err == nil {
 		s.Bans = len(bans)
 	}
@@ -126,7 +133,11 @@ func (f *front) printStatus(a statusAnswer) {
 	if !a.Applied.IsZero() {
 		line("applied", "%s", since(a.Applied, now))
 	}
+	if a.Awaited != nil {
+		line("confirm", "%s", paint.yellow(awaited(a.Awaited)))
+	}
 	f.printReload(line, paint, a, now)
+	f.printRefused(line, a)
 	if a.Daemon {
 		line("daemon", "pid %d, %s, up since %s", a.PID, a.Build, since(a.Started, now))
 		line("table", "%s", tableText(a.Status))
@@ -170,6 +181,17 @@ func (f *front) printReload(line func(string, string, ...any), paint ink, a stat
 	}
 }
 
+// printRefused says which policies are not loaded by themselves: the latest few.
+func (f *front) printRefused(line func(string, string, ...any), a statusAnswer) {
+	const most = 3
+	for _, r := range a.Refused[max(0, len(a.Refused)-most):] {
+		line("refused", "digest %s unless 'ringwall apply' names it: %s (%s)", short(r.Digest), diag.Visible(r.Why), r.At.Local().Format(time.DateTime))
+	}
+	if n := len(a.Refused) - most; n > 0 {
+		line("refused", "and %d before", n)
+	}
+}
+
 // sourceText says where a policy came from.
 func sourceText(s enforce.Source) string {
 	switch s {
@@ -177,6 +199,8 @@ func sourceText(s enforce.Source) string {
 		return "its files"
 	case enforce.Socket:
 		return "handed over with apply"
+	case enforce.RolledBack:
+		return "the history, by rollback"
 	case enforce.LastGood:
 		return "the last good policy"
 	case enforce.Emergency:

@@ -63,13 +63,9 @@ func (e *Enforcer) Past(number int) (*Candidate, error) {
 	return nil, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
 }
 
-// GoBack enforces the policy of the history that has a number. What the files say, by its digest, is refused where it is
-// another one, so that no restart brings it back by itself.
-func (e *Enforcer) GoBack(ctx context.Context, number int, who, files string) (*Report, error) {
-	c, err := e.Past(number)
-	if err != nil {
-		return &Report{}, err
-	}
+// GoBack enforces a policy of the history. What the files say, by its digest, is refused where it is another one, so that no
+// restart brings it back by itself.
+func (e *Enforcer) GoBack(ctx context.Context, c *Candidate, who, files string) (*Report, error) {
 	c.Who = who
 	r, err := e.Apply(ctx, c, RolledBack)
 	if r.Applied && files != c.Digest {
