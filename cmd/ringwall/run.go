@@ -66,16 +66,16 @@ func (f *front) runVerb() *cobra.Command {
 // defaultSettings is the daemon's settings where no other file is named.
 const defaultSettings = "/etc/ringwall/daemon.yaml"
 
-// settings reads the daemon's settings, which must be in the hands of root alone. A file that was not named need not be there.
+// settings reads the daemon's settings, which are trusted as the policy is. A file that was not named need not be there.
 func (f *front) settings(file string, named bool) (settings.Settings, error) {
-	files, err := enforce.HostFiles("")
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) && !named {
+		return settings.Settings{}, nil
+	}
+	files, err := enforce.HostFiles(f.owner)
 	if err != nil {
 		return settings.Settings{}, err
 	}
 	s, diags, err := settings.Load(files, file)
-	if errors.Is(err, fs.ErrNotExist) && !named {
-		return s, nil
-	}
 	if err == nil && diags.HasErrors() {
 		f.printDiags(f.stderr, diags, source.OS{})
 		err = fmt.Errorf("%s: refused: %s", file, diags.Summary())
