@@ -215,7 +215,7 @@ func TestSchemaAgrees(t *testing.T) {
 		{"version: 1\nbase: {loopback: false, reverse-path: true}", true},
 		{"version: 1\nbase: {ping: true}", false},
 		{"version: 1\nnat: []", false},
-		{"version: 1\nestablished: cut", false},
+		{"version: 1\nestablished: cut", true},
 		{"version: 1\ninclude: [x/*.yaml]\nin: [include, {allow: ssh}]", true},
 		{"version: 1\nin: [exclude]", false},
 		{"version: 1\nin: [{allow: ssh}]\ntests: [{in: ssh, expect: allow}]", true},

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"ringwall/daemon/control"
@@ -30,7 +31,7 @@ func ask[T any](ctx context.Context, d *daemon, f func(ctx context.Context) (T, 
 		<-done
 		return out, err
 	case <-ctx.Done():
-		return out, ctx.Err()
+		return out, fmt.Errorf("the daemon is busy, nothing was done: %w", ctx.Err())
 	case <-d.stopped:
 		return out, errStopping
 	}
@@ -159,7 +160,17 @@ func (d *daemon) DryRun(ctx context.Context, req *control.PolicyRequest) (*enfor
 	if err != nil {
 		return nil, err
 	}
-	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) { return d.enf.DryRun(ctx, c, req.NFT) })
+	var preview func(*enforce.Report)
+	r, err := ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) {
+		if c.OK() {
+			preview = d.enf.Preview(c, req.Sessions...)
+		}
+		return d.enf.DryRun(ctx, c, req.NFT)
+	})
+	if err == nil && preview != nil {
+		preview(r)
+	}
+	return r, err
 }
 
 // candidate loads and proves what a client sent. It runs on the client's goroutine: a large policy does not hold the loop up.

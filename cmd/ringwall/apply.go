@@ -23,7 +23,7 @@ func (f *front) applyVerb() *cobra.Command {
 		Short: "Enforce a policy, in one transaction",
 		Long: text(`
 			Reads the policy, proves it, compiles it, and has the kernel enforce it in one transaction: all of it or nothing. Counters,
-			bans and rate limits stay as they are; established connections go on.
+			bans and rate limits stay as they are; established connections go on, unless the policy has those cut that it refuses.
 
 			Where a daemon listens, the policy's contents are handed to it, and hold until the files that it watches change or it is
 			started again; 'status' says so. Where none listens, this process applies the policy itself.

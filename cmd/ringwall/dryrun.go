@@ -26,10 +26,14 @@ func (f *front) dryRunVerb() *cobra.Command {
 			Below it stands the change by packets: which are treated differently than now, as with 'diff'. Where rules are looked up
 			or very many, the last line bounds what a packet may pass, in lookups and rules of the kernel.
 
+			Then it says what the policy would mean for what this host has at the moment: which live connections it would refuse as new
+			ones, by which rule, and whether they would be cut; and which listening sockets would become reachable (+) or unreachable (-),
+			from where. --json lists all of them. Whom the policy would lock out is said last, since 'apply' would refuse it.
+
 			Where a daemon runs it is asked, since it alone may write its table. Without privileges the kernel can't be asked, and the
 			answer says so.
 
-			Exit codes: 0 nothing would change, 2 something would, 1 the policy is refused.`),
+			Exit codes: 0 nothing would change, 2 something would, 1 the policy is refused, or would lock somebody out.`),
 		Example: examples(
 			"what would saving this file do?", "ringwall dry-run",
 			"what would the committed state do?", "ringwall dry-run HEAD:ringwall.yaml",
@@ -53,7 +57,13 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 	}
 	defer done()
 	c := enforce.Load(fsys, entry, onHost(strict))
-	alone := func(e *enforce.Enforcer) (*enforce.Report, error) { return e.DryRun(ctx, c, nft) }
+	alone := func(e *enforce.Enforcer) (*enforce.Report, error) {
+		r, err := e.DryRun(ctx, c, nft)
+		if err == nil && c.OK() {
+			e.Preview(c, f.sshSessions()...)(r)
+		}
+		return r, err
+	}
 	r, err := daemonOrSelf(ctx, f, true, func(d *control.Client) (*enforce.Report, error) { return d.DryRun(ctx, c, strict, nft) }, alone)
 	if errors.Is(err, control.ErrDenied) {
 		// The daemon validates for root alone; what needs no kernel can be said to everybody.
@@ -83,7 +93,7 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 		f.printReport(r, "would change")
 	}
 	switch {
-	case r.Refused():
+	case r.Refused(), r.Impact != nil && r.Impact.Lockout != nil:
 		return told(exitFailed)
 	case r.Pending():
 		return told(exitPending)

@@ -43,6 +43,10 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 			fmt.Fprintln(f.stdout, "  no packet is treated differently")
 		}
 	}
+	if r.Impact != nil {
+		f.printImpact(r.Impact)
+	}
+	f.printCut(r.Cut)
 	switch {
 	case !r.Pending():
 		fmt.Fprintf(f.stdout, "%s: nothing %s, %s enforced\n", r.Policy, changed, count(r.Rules, "rule"))

@@ -127,6 +127,12 @@ func noGroup(string) (uint32, bool) { return 0, false }
 // serve runs a server on a socket of its own, in a directory that everybody may enter.
 func serve(t *testing.T, svc Service, lookup func(string) (uint32, bool)) string {
 	t.Helper()
+	return serveWith(t, svc, lookup, func(*http.Server) {})
+}
+
+// serveWith is serve with other settings of the server.
+func serveWith(t *testing.T, svc Service, lookup func(string) (uint32, bool), set func(*http.Server)) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "control")
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +146,7 @@ func serve(t *testing.T, svc Service, lookup func(string) (uint32, bool)) string
 	if err != nil {
 		t.Fatal(err)
 	}
+	set(s.http)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(svc) }()
 	t.Cleanup(func() {

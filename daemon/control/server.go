@@ -37,7 +37,8 @@ const (
 	maxQuestion  = 64 << 10  // of one that those send too who may only read
 	maxHeader    = 8 << 10
 	readTimeout  = 30 * time.Second
-	writeTimeout = 5 * time.Minute // of which most is the daemon's work
+	writeTimeout = 5 * time.Minute  // of which most is the daemon's work
+	questionTime = 30 * time.Second // of which most is waiting for the daemon's turn
 )
 
 // Server answers on one socket.
@@ -98,8 +99,7 @@ func (s *Server) routes(svc Service) http.Handler {
 	return s.entrance(mux)
 }
 
-// entrance refuses whoever may not even read, before anything about the request is looked at, and so in one and the
-// same way whatever was asked.
+// entrance refuses whoever may not even read, should one have got past the listener, before anything about the request is looked at.
 func (s *Server) entrance(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(versionHeader, Version)
@@ -129,13 +129,15 @@ func (s *Server) guard(method string, need access, next http.Handler) http.Handl
 			fail(w, http.StatusForbidden, "only root may do that")
 			return
 		}
-		limit := int64(maxQuestion)
+		limit, within := int64(maxQuestion), questionTime
 		if need == writes {
-			limit = maxRequest
+			limit, within = maxRequest, writeTimeout
 			s.log.Info("request", "path", r.URL.Path, "uid", p.UID, "pid", p.PID)
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
-		next.ServeHTTP(w, r)
+		ctx, cancel := context.WithTimeout(r.Context(), within)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 

@@ -76,6 +76,10 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from && r.Kernel == ""
 	confirmed := e.pending != nil && pending == nil
 	at := e.running.Applied
+	var before *policy.Policy
+	if e.running.Candidate != nil {
+		before = e.running.Policy
+	}
 	if !same {
 		at = e.opt.Now()
 	}
@@ -94,6 +98,7 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	if err := e.placeBans(ctx, r.made); err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
 	}
+	e.cutRefused(ctx, before, r)
 	if e.opt.Lazy {
 		return r, nil
 	}

@@ -86,6 +86,7 @@ func (e *Enforcer) Ban(ctx context.Context, req BanRequest) (*BanReport, error) 
 	if err := e.addBans(ctx, r.Bans, now); err != nil {
 		return nil, restored(err, e.saveBans(before))
 	}
+	e.cutBanned(req.Prefixes)
 	return r, nil
 }
 
@@ -125,6 +126,7 @@ func (e *Enforcer) Unban(ctx context.Context, name string, prefixes []netip.Pref
 			return nil, fmt.Errorf("unban in %s: %w", set.Name, err)
 		}
 	}
+	defer e.release()
 	return r, e.saveBans(bans)
 }
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	"ringwall/daemon/store"
@@ -59,6 +60,8 @@ type Enforcer struct {
 	kept    Running         // what comes back where it is not; Policy nil where that is not known
 	refused []store.Refusal // the latest last
 	ssh     []string        // cgroups of SSH services
+	cutting sync.Mutex      // connections are cut
+	later   sync.WaitGroup  // they will be, when the answer is out
 	stored  bool            // running is, or is being, stored as the last good policy; or is none to store
 }
 
@@ -124,6 +127,7 @@ func (e *Enforcer) open(ctx context.Context) (err error) {
 
 // Close gives the kernel's socket and the state directory back. The rules stay in place.
 func (e *Enforcer) Close() error {
+	e.later.Wait()
 	var errs []error
 	if e.conn != nil {
 		errs = append(errs, e.conn.Close())

@@ -37,7 +37,7 @@ func (e *Enforcer) Lockout(c *Candidate, control ...host.Session) (*impact.Locko
 	if running != nil {
 		before = running.Policy
 	}
-	return impact.Guard(before, c.Policy, doors, e.scene(c.Policy)), nil
+	return impact.Guard(before, c.Policy, doors, e.scene(c.Policy)()), nil
 }
 
 // Guard holds a candidate, which must be OK, back if it would lock somebody out: then the report says whom, and nothing was done.
@@ -57,23 +57,33 @@ func (e *Enforcer) Guard(c *Candidate, anyway bool, control ...host.Session) (he
 	return r, nil
 }
 
-// scene is the host as a policy meets it. It may be used beside the Enforcer's other methods.
-func (e *Enforcer) scene(p *policy.Policy) *impact.Scene {
-	s := &impact.Scene{Given: e.given(p), Now: e.opt.Now().Unix()}
+// scene is what looks at the host as a policy meets it. It may be called beside the Enforcer's other methods.
+func (e *Enforcer) scene(p *policy.Policy) func() *impact.Scene {
+	bans, now := e.bans, e.opt.Now()
+	return func() *impact.Scene {
+		s := look(e.host)
+		s.Given, s.Now = given(p, current(bans, now)), now.Unix()
+		return s
+	}
+}
+
+// look looks at a host.
+func look(h *host.Host) *impact.Scene {
+	s := &impact.Scene{}
 	names := map[int]string{}
-	devices, _ := e.host.Interfaces() // where there are none to be had, no answer depends on them
+	devices, _ := h.Interfaces() // where there are none to be had, no answer depends on them
 	for _, d := range devices {
 		if names[d.Index] = d.Name; d.Name != policy.Loopback {
 			s.Devices = append(s.Devices, d.Name)
 		}
 	}
-	s.Addresses, _ = e.host.Addresses()
+	s.Addresses, _ = h.Addresses()
 	s.Device = func(index int) string { return names[index] }
 	ways := map[netip.Addr]string{}
 	s.Way = func(a netip.Addr) string {
 		way, known := ways[a]
 		if !known {
-			if index, err := e.host.InterfaceTo(a); err == nil {
+			if index, err := h.InterfaceTo(a); err == nil {
 				way = names[index]
 			}
 			ways[a] = way
@@ -83,10 +93,10 @@ func (e *Enforcer) scene(p *policy.Policy) *impact.Scene {
 	return s
 }
 
-// given is what the dynamic sets of a policy hold, or would.
-func (e *Enforcer) given(p *policy.Policy) map[string]addrset.Addrs {
+// given is what the dynamic sets of a policy hold with some bans.
+func given(p *policy.Policy, bans []Ban) map[string]addrset.Addrs {
 	four, six := map[string][]addrset.Range[addrset.U32]{}, map[string][]addrset.Range[addrset.U128]{}
-	for _, b := range current(e.bans, e.opt.Now()) {
+	for _, b := range bans {
 		a := addrset.OfPrefix(b.Prefix)
 		four[b.Set], six[b.Set] = append(four[b.Set], a.V4.Ranges()...), append(six[b.Set], a.V6.Ranges()...)
 	}

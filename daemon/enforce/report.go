@@ -30,10 +30,16 @@ type Report struct {
 	// Lockout is whom the policy would lock out, where it was held back for that.
 	Lockout *impact.Lockout `json:"lockout,omitempty"`
 
+	// Impact is what the policy would mean for what the host has; dry-run only.
+	Impact *impact.Preview `json:"impact,omitempty"`
+
 	Kernel      string   `json:"kernel,omitempty"`       // the change to the kernel's table in one line; empty for none
 	KernelLines []string `json:"kernel_lines,omitempty"` // the same, one operation a line; dry-run only
 	NFT         string   `json:"nft,omitempty"`          // the whole compiled table; dry-run only, where asked for
 	Costliest   []Way    `json:"costliest,omitempty"`    // ways of a packet, by direction; dry-run only
+
+	// Cut is the connections that were cut, since the policy refuses them.
+	Cut []impact.Refused `json:"cut,omitempty"`
 
 	Validated bool   `json:"validated"` // the kernel has checked the change
 	Applied   bool   `json:"applied"`   // the kernel enforces the policy now

@@ -28,15 +28,22 @@ type Line struct {
 type Node struct {
 	Cell  Box // what is known of packets here
 	Steps []Step
-	Below int // where it is not 0, only lines below this number are looked for
+	Below int  // where it is not 0, only lines below this number are looked for
+	Rest  bool // of those, the ones that no probe has taken
 }
 
-// Step is one of three: a probe where it has cases, a call where Call is set, and a test otherwise.
+// Step is one of three: a probe where Table is set, a call where Call is, and a test otherwise.
 type Step struct {
-	Probe Probe
-	Cases []Case // by value, in order
-	Call  *Node  // which packets go through, and come back from where it leads them to no line
+	Table *Table
+	Call  *Node // which packets go through, and come back from where it leads them to no line
 	Test  Test
+}
+
+// Table is what a probe finds. Tables are shared: several nodes may ask the same.
+type Table struct {
+	Probe Probe
+	Cases []Case // by value, in order; never empty
+	Below int    // as a node's, where several nodes share it
 }
 
 // Case is what becomes of the packets that give a probe an answer.
@@ -61,9 +68,13 @@ type Options struct {
 	Width int // bits of an address
 	// Guards is how many guards a box may need before it is late, and MoreGuards how many where none may be late.
 	Guards, MoreGuards int
-	// Late is how many steps of the root may have members that are late, see late. Each takes three levels of nodes below the root,
-	// and what comes last two.
+	// Late is how many steps of the root may have members that are late, see late.
 	Late int
+	// Levels is how many nodes may follow one another. The root and what comes after all late steps take three, each of these three or, where
+	// those would be too many, two at the cost of some memory.
+	Levels int
+	// Sparing has structures that are alike share most of what they have in common, which takes a packet another lookup now and then.
+	Sparing bool
 }
 
 // Build makes the structure for lines in order: the first that a packet is in decides. It depends on the lines alone.
@@ -79,22 +90,34 @@ func Build(lines []Line, opt Options) *Node {
 
 // Probes tells whether anything is looked up at all.
 func (n *Node) Probes() bool {
-	return slices.ContainsFunc(n.Steps, func(s Step) bool { return len(s.Cases) > 0 })
+	return slices.ContainsFunc(n.Steps, func(s Step) bool { return s.Table != nil })
 }
 
-// Size is how many tests and cases a structure has, each where it stands.
-func (n *Node) Size() int { return n.size(make(map[*Node]bool)) }
+// Bytes is about what a structure takes in the kernel, without what its targets do.
+func (n *Node) Bytes() int { return n.bytes(make(map[any]bool)) }
 
-func (n *Node) size(seen map[*Node]bool) (total int) {
+// What the parts of a structure take, in bytes: a test is a rule, which the kernel has twice.
+const (
+	nodeBytes, testBytes = 300, 450
+	tableBytes           = 900
+	caseBytes            = 100
+)
+
+func (n *Node) bytes(seen map[any]bool) (total int) {
 	if n == nil || seen[n] {
 		return 0
 	}
 	seen[n] = true
+	total = nodeBytes + testBytes*len(n.Steps)
 	for i := range n.Steps {
 		s := &n.Steps[i]
-		total += max(1, len(s.Cases)) + s.Call.size(seen) + s.Test.Then.size(seen)
-		for j := range s.Cases {
-			total += s.Cases[j].Node.size(seen)
+		total += s.Call.bytes(seen) + s.Test.Then.bytes(seen)
+		if t := s.Table; t != nil && !seen[t] {
+			seen[t] = true
+			total += tableBytes + caseBytes*len(t.Cases)
+			for j := range t.Cases {
+				total += t.Cases[j].Node.bytes(seen)
+			}
 		}
 	}
 	return total
@@ -135,11 +158,11 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 		if s == nil {
 			break
 		}
-		step := Step{Probe: s.probe}
+		t := &Table{Probe: s.probe}
 		for _, g := range s.groups {
-			step.Cases = append(step.Cases, b.entry(g, len(g.items), depth+1))
+			t.Cases = append(t.Cases, b.entry(g, len(g.items), depth+1))
 		}
-		n.Steps = append(n.Steps, step)
+		n.Steps = append(n.Steps, Step{Table: t})
 		items = b.reduce(s.rest, &cell)
 	}
 	b.tests(n, items)

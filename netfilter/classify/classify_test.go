@@ -23,7 +23,8 @@ func (n *Node) find(p *point, width int, w *walked) (line int) {
 			}
 			continue
 		}
-		if len(s.Cases) == 0 {
+		t := s.Table
+		if t == nil {
 			w.tests++
 			if !s.Test.Box.holds(p) {
 				continue
@@ -38,23 +39,23 @@ func (n *Node) find(p *point, width int, w *walked) (line int) {
 			return s.Test.Line
 		}
 		w.probes++
-		v := s.Probe.valueOf(p, width)
-		lo, hi := 0, len(s.Cases)
+		v := t.Probe.valueOf(p, width)
+		lo, hi := 0, len(t.Cases)
 		for lo < hi {
-			if mid := (lo + hi) / 2; s.Cases[mid].Value.compare(v) < 0 {
+			if mid := (lo + hi) / 2; t.Cases[mid].Value.compare(v) < 0 {
 				lo = mid + 1
 			} else {
 				hi = mid
 			}
 		}
-		if lo == len(s.Cases) || s.Cases[lo].Value != v {
+		if lo == len(t.Cases) || t.Cases[lo].Value != v {
 			continue
 		}
-		if s.Cases[lo].Node == nil {
-			return s.Cases[lo].Line
+		if t.Cases[lo].Node == nil {
+			return t.Cases[lo].Line
 		}
 		w.jumps++
-		if line := s.Cases[lo].Node.find(p, width, w); line >= 0 {
+		if line := t.Cases[lo].Node.find(p, width, w); line >= 0 {
 			return line
 		}
 	}
@@ -79,6 +80,7 @@ func (p Probe) valueOf(pt *point, width int) (v Value) {
 type size struct {
 	nodes, probes, cases, tests, guards, calls int
 	seen                                       map[*Node]int
+	tables                                     map[*Table]bool
 }
 
 // measure counts what a structure is made of, and returns how deep it is.
@@ -87,7 +89,7 @@ func (n *Node) measure(s *size) (depth int) {
 		return d
 	}
 	if s.seen == nil {
-		s.seen = make(map[*Node]int)
+		s.seen, s.tables = make(map[*Node]int), make(map[*Table]bool)
 	}
 	visit := func(n *Node) {
 		if n != nil {
@@ -101,7 +103,7 @@ func (n *Node) measure(s *size) (depth int) {
 		case st.Call != nil:
 			s.calls++
 			visit(st.Call)
-		case len(st.Cases) == 0:
+		case st.Table == nil:
 			s.tests++
 			if st.Test.Guard {
 				s.guards++
@@ -109,9 +111,12 @@ func (n *Node) measure(s *size) (depth int) {
 			visit(st.Test.Then)
 		default:
 			s.probes++
-			s.cases += len(st.Cases)
-			for j := range st.Cases {
-				visit(st.Cases[j].Node)
+			if !s.tables[st.Table] {
+				s.tables[st.Table] = true
+				s.cases += len(st.Table.Cases)
+			}
+			for _, c := range st.Table.Cases {
+				visit(c.Node)
 			}
 		}
 	}
@@ -139,7 +144,7 @@ func TestBuildIsFirstMatch(t *testing.T) {
 			for _, n := range []int{10, 100, 1000} {
 				for seed := range uint64(5) {
 					lines := generate(shape, n, width, seed)
-					root := Build(lines, Options{Width: width, Guards: 2 + int(seed)*4, MoreGuards: 64, Late: int(seed)})
+					root := Build(lines, Options{Width: width, Guards: 2 * int(seed), MoreGuards: 64, Late: int(seed), Levels: 2 * int(seed), Sparing: seed%2 == 0})
 					g := &gen{Rand: rand.New(rand.NewPCG(seed, 1)), width: width}
 					for i := range 4 * n {
 						p := g.in(&lines[i%n].Box)

@@ -12,6 +12,7 @@ type separation struct {
 	groups  []*group // by value, in order
 	rest    []item
 	late    []*late
+	spread  bool // of late members
 	outside *outside
 	cost    float64
 }

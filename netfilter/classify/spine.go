@@ -9,34 +9,56 @@ import (
 
 // spine is the outermost steps. Each probe splits what the ones before it left over. The lines that come before a line X, in the order
 // given, have the same structure without what comes after them; so a structure that finds the first line before X, after some of
-// the steps, shares all its nodes with the whole. That is what members are asked for last that would need too many guards: see late.
+// the steps, shares nearly all its nodes with the whole. That is what members are asked for last that would need too many guards: see late.
 type spine struct {
-	cell  Box
-	steps []*separation
-	left  [][]item // before each step, and after all
-	made  map[part]*Node
+	cell   Box
+	steps  []*separation
+	left   [][]item // before each step, and after all
+	lines  [][]member
+	users  map[part][]*late
+	made   map[part]*Node
+	rests  map[part]*Node
+	tables map[table]*Table
+	counts map[table]map[*group]int // of the items of groups that a shared table leads to
 }
 
-// part is the lines below an end, as far as they are left after some steps.
+// part is the lines below an end, as far as they are left after some steps. Those below its base, which comes before the end or is it,
+// are a part as well, which several share.
 type part struct {
+	step      int
+	base, end int32
+}
+
+// table is the part of a table, of one of the steps.
+type table struct {
+	part
 	step int
-	end  int32
+}
+
+// member is a line of a group.
+type member struct {
+	line  int32
+	group int
 }
 
 // late is how a member that would need many guards is kept in order. It is tested without them, and a packet that is in it goes through
 // the outer lines before it: those below an end by a structure that many members share, and the few that follow one by one.
 type late struct {
 	spine   *spine
-	step    int // the step that it is a member of
+	step    *separation
+	part    part // that it is asked for, of the steps that follow its own
 	it      item
 	value   Value // of the probe
 	outside *outside
-	end     int32 // of the shared structure
+	calls   bool // the part is worth asking: it has more than a few lines that meet the member
 	made    *Node
 }
 
 func (b *builder) spine(items []item, cell Box) *Node {
-	sp := &spine{cell: cell, left: [][]item{items}, made: make(map[part]*Node)}
+	sp := &spine{
+		cell: cell, left: [][]item{items}, users: make(map[part][]*late), made: make(map[part]*Node), rests: make(map[part]*Node),
+		tables: make(map[table]*Table), counts: make(map[table]map[*group]int),
+	}
 	for late := 0; ; {
 		s := b.step(items, &cell, late < b.Late)
 		if s == nil {
@@ -45,11 +67,33 @@ func (b *builder) spine(items []item, cell Box) *Node {
 		if len(s.late) > 0 {
 			late++
 		}
-		sp.add(s)
+		sp.add(b, s)
 		items = b.reduce(s.rest, &cell)
 		sp.left = append(sp.left, items)
 	}
-	return sp.node(b, part{0, math.MaxInt32})
+	sp.spread(b)
+	return sp.node(b, part{end: math.MaxInt32})
+}
+
+// spread has as many late steps as must take two levels instead of three, the last ones: what is shared is in each of their members' nodes,
+// which is the less, the fewer steps follow.
+func (sp *spine) spread(b *builder) {
+	const others = 1 + maxDepth // levels
+	levels := others
+	for _, s := range sp.steps {
+		if len(s.late) > 0 {
+			levels += 3
+		}
+	}
+	for _, s := range slices.Backward(sp.steps) {
+		if levels <= b.Levels {
+			return
+		}
+		if len(s.late) > 0 {
+			s.spread = true
+			levels--
+		}
+	}
 }
 
 // step is the next split of items. Where many lines are left, members are late only if without that too few would be probed for: the steps
@@ -67,24 +111,50 @@ func (b *builder) step(items []item, cell *Box, late bool) *separation {
 }
 
 // add takes a step, and chooses where the structures end that its late members share.
-func (sp *spine) add(s *separation) {
-	step := len(sp.steps)
+func (sp *spine) add(b *builder, s *separation) {
 	sp.steps = append(sp.steps, s)
+	var lines []member
+	for i, g := range s.groups {
+		for j := range g.items {
+			if !g.items[j].guard {
+				lines = append(lines, member{g.items[j].line, i})
+			}
+		}
+	}
+	slices.SortFunc(lines, func(x, y member) int { return cmp.Compare(x.line, y.line) })
+	sp.lines = append(sp.lines, lines)
 	if len(s.late) == 0 {
 		return
 	}
 	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
-	// The fewer members share a structure, the more structures there are, and the fewer lines follow each.
-	const weight = 3 // of a test against a case, in memory
-	share := math.Sqrt(float64(len(s.late)) / weight)
-	end := s.late[0].it.line
+	// The fewer members share a structure, the more structures there are, and the fewer lines follow each. The weights are of a test against
+	// what a line adds to the structures.
+	const weight, sparing = 6, 20
+	few, many := math.Sqrt(float64(len(s.late))/weight), 1.0
+	if b.Sparing {
+		few, many = math.Sqrt(float64(len(s.late))/sparing), 8
+	}
+	p := part{len(sp.steps), s.late[0].it.line, s.late[0].it.line}
 	for _, l := range s.late {
-		if l.it.marks(share) {
-			end = l.it.line
+		if l.it.marks(few) {
+			p.end = l.it.line
+			if l.it.marks(many * few) {
+				p.base = l.it.line
+			}
 		}
-		l.spine, l.step, l.end = sp, step, end
+		l.spine, l.step, l.part = sp, s, p
+		const least = 6 // lines that are tested one by one at less cost
+		if l.calls = l.outside.meet(&l.it, l.value, p.end) > least; l.calls {
+			sp.users[p] = append(sp.users[p], l)
+			if shared := p.shared(); shared != p {
+				sp.users[shared] = append(sp.users[shared], l)
+			}
+		}
 	}
 }
+
+// shared is the part below the base.
+func (p part) shared() part { return part{p.step, p.base, p.base} }
 
 // node is the structure for a part of the lines.
 func (sp *spine) node(b *builder, p part) *Node {
@@ -92,29 +162,122 @@ func (sp *spine) node(b *builder, p part) *Node {
 		return n
 	}
 	n := &Node{Cell: sp.cell}
-	if p.step > 0 {
-		n.Below = int(p.end)
-	}
 	sp.made[p] = n
+	if p.step == 0 {
+		for _, s := range sp.steps {
+			t := &Table{Probe: s.probe}
+			for _, g := range s.groups {
+				t.Cases = append(t.Cases, b.entry(g, len(g.items), 1))
+			}
+			n.Steps = append(n.Steps, Step{Table: t})
+		}
+		b.tests(n, sp.left[len(sp.steps)])
+		return n
+	}
+	n.Below = int(p.end)
+	parts := slices.Compact([]part{p.shared(), p})
 	for i := p.step; i < len(sp.steps); i++ {
-		step := Step{Probe: sp.steps[i].probe}
-		for _, g := range sp.steps[i].groups {
-			if count := g.below(p.end); count > 0 {
-				step.Cases = append(step.Cases, b.entry(g, count, 1))
+		for _, p := range parts {
+			if t := sp.table(b, table{p, i}); t != nil {
+				n.Steps = append(n.Steps, Step{Table: t})
 			}
 		}
-		if len(step.Cases) > 0 {
-			n.Steps = append(n.Steps, step)
-		}
 	}
-	rest := sp.left[len(sp.steps)]
-	b.tests(n, rest[:sort.Search(len(rest), func(i int) bool { return rest[i].line >= p.end })])
+	if rest := sp.rest(b, p.shared()); rest != nil {
+		n.Steps = append(n.Steps, Step{Call: rest})
+	}
+	b.tests(n, sp.remaining(p, p.base))
 	return n
 }
 
-// below is how many of a group's items count for lines below an end.
-func (g *group) below(end int32) int {
-	return len(trimmed(g.items[:sort.Search(len(g.items), func(i int) bool { return g.items[i].line >= end })]))
+// rest is the node of what a part's base has of the lines that no probe has taken, nil if nothing.
+func (sp *spine) rest(b *builder, p part) *Node {
+	n, made := sp.rests[p]
+	if made {
+		return n
+	}
+	if items := sp.remaining(p, 0); len(items) > 0 {
+		n = &Node{Cell: sp.cell, Below: int(p.end), Rest: true}
+		b.tests(n, items)
+	}
+	sp.rests[p] = n
+	return n
+}
+
+// remaining is what is left after all steps from a line on, as far as a part's users meet it.
+func (sp *spine) remaining(p part, from int32) (out []item) {
+	all := sp.left[len(sp.steps)]
+	at := func(line int32) int { return sort.Search(len(all), func(i int) bool { return all[i].line >= line }) }
+	for _, it := range all[at(from):at(p.end)] {
+		if meets(sp.users[p], &it) {
+			out = append(out, it)
+		}
+	}
+	return out
+}
+
+// meets tells whether an item meets any of some late members.
+func meets(users []*late, it *item) bool {
+	return slices.ContainsFunc(users, func(l *late) bool { return l.it.overlaps(&it.Box) })
+}
+
+// table is the table of a part, of a step: what its base has, where it is that, and else what it has besides. It is nil where nobody needs it.
+func (sp *spine) table(b *builder, at table) *Table {
+	t, made := sp.tables[at]
+	if made {
+		return t
+	}
+	s, users, shared := sp.steps[at.step], sp.users[at.part], at.shared()
+	var have map[*group]int
+	from := int32(0)
+	if shared != at.part {
+		sp.table(b, table{shared, at.step})
+		have, from = sp.counts[table{shared, at.step}], at.base
+	}
+	find := func(line int32) int {
+		return sort.Search(len(sp.lines[at.step]), func(i int) bool { return sp.lines[at.step][i].line >= line })
+	}
+	var groups []int
+	for _, m := range sp.lines[at.step][find(from):find(at.end)] {
+		groups = append(groups, m.group)
+	}
+	slices.Sort(groups)
+	counts := make(map[*group]int)
+	for _, i := range slices.Compact(groups) {
+		g := s.groups[i]
+		if count := g.reach(have[g], at.end, users); count > 0 {
+			counts[g] = count
+			if t == nil {
+				t = &Table{Probe: s.probe}
+				if shared == at.part {
+					t.Below = int(at.end)
+				}
+			}
+			t.Cases = append(t.Cases, b.entry(g, count, 1))
+		}
+	}
+	sp.tables[at], sp.counts[at] = t, counts
+	return t
+}
+
+// reach is how many of a group's items users are asked for that want the lines below an end: none where those from an index on do not
+// concern them, and also those after the end that do not, so that few different numbers are asked for.
+func (g *group) reach(from int, end int32, users []*late) int {
+	below := sort.Search(len(g.items), func(i int) bool { return g.items[i].line >= end })
+	var near []*late
+	for _, l := range users {
+		if l.it.overlaps(&g.cell) {
+			near = append(near, l)
+		}
+	}
+	concerns := func(it item) bool { return !it.guard && meets(near, &it) }
+	if from >= below || !slices.ContainsFunc(g.items[from:below], concerns) {
+		return 0
+	}
+	if next := slices.IndexFunc(g.items[below:], concerns); next >= 0 {
+		return len(trimmed(g.items[:below+next]))
+	}
+	return len(g.items)
 }
 
 // node is what a packet goes through that is in the member.
@@ -124,11 +287,14 @@ func (l *late) node(b *builder) *Node {
 	}
 	n := &Node{Cell: l.it.Box}
 	l.made = n
-	const few = 6 // lines that are tested one by one at less cost
 	from := int32(0)
-	if l.outside.meet(&l.it, l.value, l.end) > few {
-		n.Steps = append(n.Steps, Step{Call: l.spine.node(b, part{l.step + 1, l.end})})
-		from = l.end
+	if l.calls {
+		if shared := l.spine.node(b, l.part); l.step.spread {
+			n.Steps = append(n.Steps, shared.within(&l.it.Box)...)
+		} else {
+			n.Steps = append(n.Steps, Step{Call: shared})
+		}
+		from = l.part.end
 	}
 	var rest []item
 	for _, i := range l.outside.meeting(nil, &l.it, l.value, from, len(l.outside.items)) {
@@ -142,4 +308,18 @@ func (l *late) node(b *builder) *Node {
 		n.Steps = append(n.Steps, Step{Test: t})
 	}
 	return n
+}
+
+// within is a part's steps for packets of a box.
+func (n *Node) within(box *Box) (out []Step) {
+	for _, s := range n.Steps {
+		if s.Table == nil && s.Call == nil {
+			if !s.Test.Box.overlaps(box) {
+				continue
+			}
+			s.Test.Box = s.Test.Box.meet(box)
+		}
+		out = append(out, s)
+	}
+	return out
 }

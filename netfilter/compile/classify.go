@@ -20,6 +20,10 @@ func (o Options) linear() int {
 // there is none: a plain ordered list where it is short or nothing in it can be looked up, else a structure of lookups for each
 // family; it tells which.
 func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups bool, err error) {
+	reached := 1 // chains, of which the last is the list's
+	if ch.Hook == nil {
+		reached = 2
+	}
 	var trees []*tree
 	for _, f := range families {
 		t := &tree{compiler: c, family: f, name: ch.Name + "/" + f.digit(), rules: list}
@@ -34,7 +38,7 @@ func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups boo
 			}
 		}
 		if len(t.lines) > c.opt.linear() {
-			t.build()
+			t.build(reached)
 			lookups = lookups || t.root.Probes()
 		}
 		trees = append(trees, t)
@@ -55,7 +59,7 @@ func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups boo
 		}
 		add(ch, []conj{t.family.guard()}, ruleset.Verdict{Kind: ruleset.Jump, Chain: t.name})
 		if t.root == nil {
-			t.build()
+			t.build(reached)
 		}
 		t.emit()
 	}

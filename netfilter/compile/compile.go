@@ -155,11 +155,31 @@ func (c *compiler) blockChains() {
 	c.decide(c.chain(chainBlockForward), policy.Forward, policy.ByBlock, true, only(), drop)
 }
 
+// CutBit is the bit of a connection's label that says that the connection is cut: none of its packets passes, in either direction. Whoever
+// writes the kernel's connection table sets it.
+const CutBit = 114
+
+// Cuts tells whether what is compiled of a policy looks at CutBit: where connections are cut when a policy is applied, or a dynamic set
+// that rules name gets an entry. What block refuses needs no bit: nothing of it gets as far as a connection.
+func Cuts(p *policy.Policy, opt Options) bool {
+	return !opt.NoLabels && (p.Cut || slices.ContainsFunc(slices.Concat(p.Lists[:]...), func(r *policy.Rule) bool {
+		return slices.ContainsFunc(slices.Concat(r.Match.From.Terms, r.Match.To.Terms), func(t policy.Term) bool { return !t.IsStatic() })
+	}))
+}
+
+// severed drops what belongs to a connection that was cut, before what is established is accepted.
+func (c *compiler) severed(ch *ruleset.Chain) {
+	if Cuts(c.p, c.opt) {
+		add(ch, only(ruleset.Label{Bit: CutBit}), drop)
+	}
+}
+
 // preChain judges what is sent to this host, whoever gets it afterwards. Its policy is to drop, though transit is accepted: a
 // chain that ended without a verdict would then close, not open.
 func (c *compiler) preChain() {
 	base := c.p.Base
 	ch := c.baseChain(chainPre, ruleset.Prerouting, priorityJudge, true)
+	c.severed(ch)
 	c.passing(ch, ruleset.IIf)
 	if !base.ReversePath {
 		add(ch, toHost(), to(chainBaseIn))
@@ -275,6 +295,7 @@ func (c *compiler) forwardChain() error {
 // outputChain judges what sockets of this host send.
 func (c *compiler) outputChain() error {
 	ch := c.baseChain(chainOutput, ruleset.Output, priorityJudge, true)
+	c.severed(ch)
 	c.passing(ch, ruleset.OIf)
 	if !c.p.Base.Established {
 		replies := product(only(anyBit(ruleset.CtState, ruleset.StateEstablished)), c.failsafe(true))

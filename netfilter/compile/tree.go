@@ -22,32 +22,47 @@ type tree struct {
 	boxes  []classify.Line
 	root   *classify.Node
 	chains map[*classify.Node]string
+	maps   map[*classify.Table]ruleset.VMapRef
 	taken  map[string]int
 }
 
 // The bounds of a structure, see classify.Options.
 const (
-	guards, moreGuards = 16, 64
-	// late is three: the kernel follows 16 chains, of which a base chain, that of the list, the root, the rule's own and the one that
-	// rejects are five.
-	late = 3
-	// mostSteps is how many tests and cases a structure may have for each line; one that has more is made again with fewer guards.
-	mostSteps = 48
+	guards, moreGuards = 4, 32
+	late               = 4
+	// manyBytes is from how much memory a line on a structure is to be sparing with it, or of how many lines.
+	manyBytes, manyLines = 2500, 30_000
+	// mostBytes is how much memory a structure may take for each line; one that takes more is made again with fewer guards.
+	mostBytes = 20_000
 )
 
-// build makes the structure of the tree.
-func (t *tree) build() {
-	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late}
+// build makes the structure of the tree, which is reached through so many chains and leads to the rules' own.
+func (t *tree) build(reached int) {
+	const followed = 16 // chains, by the kernel
+	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions()}
+	opt.Sparing = len(t.lines) >= manyLines
 	t.root = classify.Build(t.boxes, opt)
-	for t.root.Size() > mostSteps*len(t.lines) && opt.MoreGuards > 0 {
+	if bytes := t.root.Bytes(); !opt.Sparing && bytes > manyBytes*len(t.lines) {
+		opt.Sparing = true
+		t.root = classify.Build(t.boxes, opt)
+	}
+	for opt.MoreGuards > 0 && t.root.Bytes() > mostBytes*len(t.lines) {
 		opt.Guards, opt.MoreGuards = opt.Guards/2, opt.MoreGuards/2
 		t.root = classify.Build(t.boxes, opt)
 	}
 }
 
+// actions is how many chains follow one another from a rule's own on.
+func (t *tree) actions() int {
+	if slices.ContainsFunc(t.rules, func(r *policy.Rule) bool { return r.Action.Verdict == policy.Reject }) {
+		return 2
+	}
+	return 1
+}
+
 // emit makes the tree's chains and maps.
 func (t *tree) emit() {
-	t.chains, t.taken = make(map[*classify.Node]string), make(map[string]int)
+	t.chains, t.maps, t.taken = make(map[*classify.Node]string), make(map[*classify.Table]ruleset.VMapRef), make(map[string]int)
 	t.chainOf(t.root, t.name)
 }
 
@@ -62,8 +77,8 @@ func (t *tree) chainOf(n *classify.Node, name string) string {
 	for i := range n.Steps {
 		s := &n.Steps[i]
 		switch {
-		case len(s.Cases) > 0:
-			ch.Rules = append(ch.Rules, t.probe(s, name))
+		case s.Table != nil:
+			ch.Rules = append(ch.Rules, t.probe(s.Table, name))
 		case s.Call != nil:
 			called := t.chainOf(s.Call, t.name)
 			ch.Rules = append(ch.Rules, rule(nil, ruleset.Verdict{Kind: ruleset.Jump, Chain: called}))
@@ -92,6 +107,9 @@ func (t *tree) part(n *classify.Node) string {
 	if n.Below == 0 || n.Below >= len(t.lines) {
 		return ""
 	}
+	if n.Rest {
+		return "/before/" + t.id(n.Below) + "/rest"
+	}
 	return "/before/" + t.id(n.Below)
 }
 
@@ -118,10 +136,27 @@ func (t *tree) test(test *classify.Test, n *classify.Node, name string) *ruleset
 
 func (t *tree) target(line int) string { return ChainName(t.rules[t.boxes[line].Target]) }
 
-// probe is the rule of a probe, whose cases become a map.
-func (t *tree) probe(s *classify.Step, chain string) *ruleset.Rule {
-	f, p := t.family, s.Probe
-	m := &ruleset.Map{Size: mapRoom(len(s.Cases))}
+// probe is the rule of a probe in a chain.
+func (t *tree) probe(table *classify.Table, chain string) *ruleset.Rule {
+	ref, ok := t.maps[table]
+	if !ok {
+		if table.Below > 0 {
+			chain = t.name + "/before/" + t.id(table.Below)
+		}
+		ref = t.mapOf(table, chain)
+		t.maps[table] = ref
+	}
+	var head conj
+	if table.Probe.Bits != [2]uint8{} {
+		head = t.family.guard()
+	}
+	return rule(head, ref)
+}
+
+// mapOf makes the map of a table, whose name begins with a chain's.
+func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
+	f, p := t.family, table.Probe
+	m := &ruleset.Map{Size: mapRoom(len(table.Cases))}
 	var ref ruleset.VMapRef
 	var kind []string
 	for a, field := range [2]ruleset.Field{f.saddr(), f.daddr()} {
@@ -151,8 +186,8 @@ func (t *tree) probe(s *classify.Step, chain string) *ruleset.Rule {
 	m.Name = t.unique(chain + "/by-" + strings.Join(kind, "-"))
 	ref.Map = m.Name
 	t.rs.Maps = append(t.rs.Maps, m)
-	for i := range s.Cases {
-		c := &s.Cases[i]
+	for i := range table.Cases {
+		c := &table.Cases[i]
 		var key []byte
 		var known []string
 		for a, bits := range p.Bits {
@@ -178,17 +213,20 @@ func (t *tree) probe(s *classify.Step, chain string) *ruleset.Rule {
 		m.Elems = append(m.Elems, ruleset.MapElem{Interval: ruleset.Interval{Lo: key, Hi: key}, Verdict: v})
 	}
 	slices.SortFunc(m.Elems, func(x, y ruleset.MapElem) int { return bytes.Compare(x.Lo, y.Lo) })
-	var head conj
-	if p.Bits != [2]uint8{} {
-		head = f.guard()
-	}
-	return rule(head, ref)
+	return ref
 }
 
-// mapRoom is the size that the kernel is told for a map of n elements, with space to grow in place.
+// mapRoom is the size that the kernel is told for a map of n elements, with space to grow in place. It makes a table of four thirds of
+// that many buckets, rounded up to a power of two, and has it in one piece of memory with what a map is besides, rounded up as well: so
+// these sizes leave the least of both unused.
 func mapRoom(n int) uint32 {
-	size := uint32(16)
-	for int(size) < n+n/2 {
+	for _, small := range []uint32{12, 48} {
+		if n+n/8 <= int(small) {
+			return small
+		}
+	}
+	size := uint32(96)
+	for int(size) < n+n/8 {
 		size *= 2
 	}
 	return size

@@ -196,60 +196,63 @@ func (b *bench) loads(t *testing.T) {
 		sizes = []size{{workload.Host, 10_000, 5}, {workload.ACL, 10_000, 3}, {workload.FW, 10_000, 3}, {workload.IPC, 10_000, 3}, {workload.Six, 10_000, 3},
 			{workload.Host, 100_000, 1}, {workload.ACL, 100_000, 1}, {workload.FW, 100_000, 1}}
 	}
+	say("\nmedians; milliseconds, MB; plan is the look at what the kernel has, peak is beyond the process with the policy in memory")
+	say("  %-12s %8s %8s %8s %8s %8s %8s | %8s %8s", "", "compile", "verify", "plan", "commit", "peak", "kernel", "nft -f", "kernel")
+	for _, s := range sizes {
+		t.Run(fmt.Sprintf("%s-%d", s.shape, s.rules), func(t *testing.T) { b.loadOf(t, s.shape, s.rules, s.rounds) })
+	}
+}
+
+// loadOf measures loads of one policy, so many times.
+func (b *bench) loadOf(t *testing.T, shape workload.Shape, count, rounds int) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	say("\nmedians; milliseconds, MB; plan is the look at what the kernel has, peak is beyond the process with the policy in memory")
-	say("  %-12s %8s %8s %8s %8s %8s %8s | %8s %8s", "", "compile", "verify", "plan", "commit", "peak", "kernel", "nft -f", "kernel")
-	for _, s := range sizes {
-		name := fmt.Sprintf("%s-%d", s.shape, s.rules)
-		t.Run(name, func(t *testing.T) {
-			rules := filepath.Join(t.TempDir(), "rules.nft")
-			if err := os.WriteFile(rules, []byte(writtenRules(workload.Generate(s.shape, s.rules, 1))), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			samples := make(map[string][]float64)
-			for i := range s.rounds {
-				h := &host{NS: nstest.New(t)}
-				c := newCgroup(t, fmt.Sprintf("%s-%d", name, i))
-				c.run(t, h, nil, "true")
-				before := c.kept(t)
-				out, ok := c.run(t, h, []string{loadVariable + "=" + string(s.shape) + " " + fmt.Sprint(s.rules)}, self)
-				if !ok {
-					say("  %-12s not done in %s", name, patience)
-					b.report.add(result{Section: "load", Shape: string(s.shape), Who: ringwall, Rules: s.rules,
-						Measures: map[string]float64{"ms_without_end": float64(patience.Milliseconds())}})
-					return
-				}
-				var one took
-				if err := json.Unmarshal([]byte(out), &one); err != nil {
-					t.Fatal(err)
-				}
-				one.Kernel = c.kept(t) - before
-				for name, v := range map[string]float64{"ms_compile": one.Compile, "ms_verify": one.Verify, "ms_plan": one.Plan, "ms_commit": one.Commit,
-					"mb_peak": one.Peak, "mb_kernel": one.Kernel} {
-					samples[name] = append(samples[name], v)
-				}
-				h = &host{NS: nstest.New(t)}
-				c = newCgroup(t, fmt.Sprintf("%s-%d-nft", name, i))
-				c.run(t, h, nil, "true")
-				before = c.kept(t)
-				begun := time.Now()
-				if _, ok := c.run(t, h, nil, "nft", "-f", rules); !ok {
-					t.Fatalf("nft -f is not done in %s", patience)
-				}
-				samples["ms_nft"] = append(samples["ms_nft"], time.Since(begun).Seconds()*1000)
-				samples["mb_kernel_nft"] = append(samples["mb_kernel_nft"], c.kept(t)-before)
-			}
-			measures := make(map[string]float64)
-			for name, list := range samples {
-				measures[name] = quantile(list, 0.5)
-			}
-			m := func(name string) float64 { return measures[name] }
-			say("  %-12s %8.0f %8.0f %8.0f %8.0f %8.0f %8.1f | %8.0f %8.1f", name, m("ms_compile"), m("ms_verify"), m("ms_plan"), m("ms_commit"),
-				m("mb_peak"), m("mb_kernel"), m("ms_nft"), m("mb_kernel_nft"))
-			b.report.add(result{Section: "load", Shape: string(s.shape), Who: ringwall, Rules: s.rules, Measures: measures})
-		})
+	name := fmt.Sprintf("%s-%d", shape, count)
+	rules := filepath.Join(t.TempDir(), "rules.nft")
+	if err := os.WriteFile(rules, []byte(writtenRules(workload.Generate(shape, count, 1))), 0o644); err != nil {
+		t.Fatal(err)
 	}
+	samples := make(map[string][]float64)
+	for i := range rounds {
+		h := &host{NS: nstest.New(t)}
+		c := newCgroup(t, fmt.Sprintf("%s-%d", name, i))
+		c.run(t, h, nil, "true")
+		before := c.kept(t)
+		out, ok := c.run(t, h, []string{loadVariable + "=" + string(shape) + " " + fmt.Sprint(count)}, self)
+		if !ok {
+			say("  %-12s not done in %s", name, patience)
+			b.report.add(result{Section: "load", Shape: string(shape), Who: ringwall, Rules: count,
+				Measures: map[string]float64{"ms_without_end": float64(patience.Milliseconds())}})
+			return
+		}
+		var one took
+		if err := json.Unmarshal([]byte(out), &one); err != nil {
+			t.Fatal(err)
+		}
+		one.Kernel = c.kept(t) - before
+		for name, v := range map[string]float64{"ms_compile": one.Compile, "ms_verify": one.Verify, "ms_plan": one.Plan, "ms_commit": one.Commit,
+			"mb_peak": one.Peak, "mb_kernel": one.Kernel} {
+			samples[name] = append(samples[name], v)
+		}
+		h = &host{NS: nstest.New(t)}
+		c = newCgroup(t, fmt.Sprintf("%s-%d-nft", name, i))
+		c.run(t, h, nil, "true")
+		before = c.kept(t)
+		begun := time.Now()
+		if _, ok := c.run(t, h, nil, "nft", "-f", rules); !ok {
+			t.Fatalf("nft -f is not done in %s", patience)
+		}
+		samples["ms_nft"] = append(samples["ms_nft"], time.Since(begun).Seconds()*1000)
+		samples["mb_kernel_nft"] = append(samples["mb_kernel_nft"], c.kept(t)-before)
+	}
+	measures := make(map[string]float64)
+	for name, list := range samples {
+		measures[name] = quantile(list, 0.5)
+	}
+	m := func(name string) float64 { return measures[name] }
+	say("  %-12s %8.0f %8.0f %8.0f %8.0f %8.0f %8.1f | %8.0f %8.1f", name, m("ms_compile"), m("ms_verify"), m("ms_plan"), m("ms_commit"),
+		m("mb_peak"), m("mb_kernel"), m("ms_nft"), m("mb_kernel_nft"))
+	b.report.add(result{Section: "load", Shape: string(shape), Who: ringwall, Rules: count, Measures: measures})
 }

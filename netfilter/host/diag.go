@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -191,4 +192,37 @@ func eachAttr(b []byte, f func(kind uint16, v []byte)) {
 		f(binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[unix.NLA_HDRLEN:n])
 		b = b[min(len(b), (n+3)&^3):]
 	}
+}
+
+// Units is the names of the systemd units, or what else cgroups are called by, whose processes made sockets: by the ids of their cgroups.
+// Where the hierarchy can't be read it is empty.
+func Units() map[uint64]string {
+	out := map[uint64]string{}
+	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"} {
+		var fs unix.Statfs_t
+		if err := unix.Statfs(root, &fs); err != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
+			continue
+		}
+		filepath.WalkDir(root, func(path string, d iofs.DirEntry, err error) error {
+			var st unix.Stat_t
+			switch {
+			case err != nil || !d.IsDir() || path == root:
+			case unix.Stat(path, &st) == nil:
+				out[st.Ino] = unitOf(path)
+			}
+			return nil
+		})
+	}
+	return out
+}
+
+// unitOf is the innermost unit that a cgroup is in, else the cgroup's own name.
+func unitOf(path string) string {
+	for p := path; p != "/"; p = filepath.Dir(p) {
+		switch name := filepath.Base(p); filepath.Ext(name) {
+		case ".service", ".scope", ".socket":
+			return name
+		}
+	}
+	return filepath.Base(path)
 }

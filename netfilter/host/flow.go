@@ -20,8 +20,8 @@ type Flow struct {
 	// Type and Code are those of the first packet of ICMP and ICMPv6.
 	Type, Code uint8
 	Expected   bool // another connection announced it
-	// Label is the connection's label; without connection labels it is zero.
-	Label [16]byte
+	// Label is the connection's label, from bit 0 on; without connection labels it is zero.
+	Label [2]uint64
 
 	room        bool   // the entry has room for a label
 	id, zone    []byte // attributes as the kernel gave them
@@ -90,12 +90,13 @@ func (h *Host) DeleteFlow(f *Flow) error {
 // LabelFlow sets bits of a connection's label and keeps the others. Where the kernel made no room for a label, since
 // no rule set any when the connection began, the entry is replaced by one that has; some rule must set labels by now. The error
 // wraps fs.ErrNotExist where the connection is gone.
-func (h *Host) LabelFlow(f *Flow, bits [16]byte) error {
+func (h *Host) LabelFlow(f *Flow, label [2]uint64) error {
+	bits := binary.NativeEndian.AppendUint64(binary.NativeEndian.AppendUint64(nil, label[0]), label[1])
 	var err error
 	if f.room {
 		data := f.named(false)
-		data = appendAttr(data, ctaLabels, bits[:])
-		data = appendAttr(data, ctaLabelsMask, bits[:])
+		data = appendAttr(data, ctaLabels, bits)
+		data = appendAttr(data, ctaLabelsMask, bits)
 		_, err = h.ct.ask(ctNew, netlink.Request|netlink.Acknowledge, f.family(), data)
 	} else {
 		// The kernel would say yes, and forget the label.
@@ -108,7 +109,7 @@ func (h *Host) LabelFlow(f *Flow, bits [16]byte) error {
 }
 
 // relabel puts an entry with a label in the place of one that has no room for it.
-func (h *Host) relabel(f *Flow, bits [16]byte) error {
+func (h *Host) relabel(f *Flow, bits []byte) error {
 	if err := h.DeleteFlow(f); err != nil {
 		return err
 	}
@@ -130,7 +131,7 @@ func (h *Host) relabel(f *Flow, bits [16]byte) error {
 		data = appendAttr(data, ctaZone, f.zone)
 	}
 	data = append(data, rest...)
-	data = appendAttr(data, ctaLabels, bits[:])
+	data = appendAttr(data, ctaLabels, bits)
 	_, err = h.ct.ask(ctNew, netlink.Request|netlink.Acknowledge|netlink.Create|netlink.Excl, f.family(), data)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // a packet came in between, and was judged
@@ -184,8 +185,9 @@ func parseFlow(b []byte) (f Flow, ok bool) {
 		case ctaZone:
 			f.zone = v
 		case ctaLabels:
-			copy(f.Label[:], v)
-			f.room = true
+			if f.room = len(v) == 16; f.room {
+				f.Label = [2]uint64{binary.NativeEndian.Uint64(v), binary.NativeEndian.Uint64(v[8:])}
+			}
 		}
 	})
 	return f, f.Orig.Src.IsValid() && f.Orig.Dst.IsValid() && f.Reply.Src.IsValid() && f.Reply.Dst.IsValid()

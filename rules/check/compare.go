@@ -51,6 +51,7 @@ type Subject string
 const (
 	SubjectDefault  Subject = "default"
 	SubjectBase     Subject = "base"
+	SubjectCut      Subject = "established" // keep or cut
 	SubjectBlock    Subject = "block"
 	SubjectFailsafe Subject = "failsafe"
 	SubjectSet      Subject = "set"
@@ -143,6 +144,17 @@ func (c *comparison) base() {
 			c.add(Change{Kind: Changed, Subject: SubjectBase, Name: key, Old: text[was[i]], New: text[is[i]]})
 		}
 	}
+	if c.old.Cut != c.new.Cut {
+		c.add(Change{Kind: Changed, Subject: SubjectCut, Old: established(c.old), New: established(c.new)})
+	}
+}
+
+// established is what becomes of connections that a policy would refuse, as policies write it.
+func established(p *policy.Policy) string {
+	if p.Cut {
+		return "cut"
+	}
+	return "keep"
 }
 
 // switches is the base in the order of its table.

@@ -56,6 +56,7 @@ func TestCompare(t *testing.T) {
 			"added failsafe http +1 -0 (p.yaml:2)", "changed failsafe ssh +0 -1 (p.yaml:2)"}},
 		{"defaults and base", []string{"version: 1\n", "version: 1\ndefaults: {in: reject, forward: deny}\nbase: {neighbour: false}\n"}, []string{
 			"changed default in: deny -> reject (p.yaml:2)", "changed default forward: not judged -> deny (p.yaml:2)", "changed base neighbour: on -> off"}},
+		{"established", []string{"version: 1\n", "version: 1\nestablished: cut\n"}, []string{"changed established: keep -> cut"}},
 		{"a move", []string{"  - {allow: http, id: web}\n", "", "id: three}\n", "id: three}\n  - {allow: http, id: web}\n"}, []string{"moved rule in web from place 2 to 6 (p.yaml:15)"}},
 		{"a move to the front, changed", []string{"  - {allow: tcp/3, id: three}\n", "", "in:\n", "in:\n  - {deny: tcp/3, id: three}\n"}, []string{
 			"changed rule in three: allow tcp/3 -> deny tcp/3 (p.yaml:10) [action]", "moved rule in three from place 6 to 1 (p.yaml:10)"}},

@@ -172,8 +172,11 @@ func Diff(before, after *policy.Policy, opt DiffOptions) *Difference {
 	return d.out
 }
 
-// settings says what differs of the dynamic sets that both policies have.
+// settings says what differs of the dynamic sets that both policies have, and whether connections are cut.
 func (d *differ) settings() {
+	if d.old.Cut != d.new.Cut {
+		d.out.Settings = append(d.out.Settings, "established: "+established(d.old)+" → "+established(d.new))
+	}
 	for _, name := range slices.Sorted(maps.Keys(d.new.Sets)) {
 		was, is := d.old.Sets[name], d.new.Sets[name]
 		if was == nil || was.Dynamic == nil || is.Dynamic == nil || *was.Dynamic == *is.Dynamic {

@@ -134,6 +134,9 @@ func dump(p *Policy) string {
 	if p.Base != DefaultBase() {
 		say("base %+v", p.Base)
 	}
+	if p.Cut {
+		say("established cut")
+	}
 	for _, name := range sortedKeys(p.Sets) {
 		s := p.Sets[name]
 		say("set %s = %s%s", name, dumpAddrs(Addrs{Terms: s.Addrs.Terms}), map[bool]string{false: ", unused"}[s.Used])

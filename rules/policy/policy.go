@@ -48,6 +48,9 @@ type Policy struct {
 	// Where it is false only block concerns them.
 	Transit bool
 
+	// Cut tells that connections which the policy would refuse are cut when it is applied: `established: cut`. It decides about no
+	// packet.
+	Cut      bool
 	Base     Base
 	Block    Addrs // what `block` names; the zero Addrs blocks nothing
 	BlockAt  diag.Span

@@ -104,12 +104,12 @@ func (l *loader) established(n *syntax.Node) {
 		return
 	}
 	switch v.text {
-	case "keep":
-		l.agree("established", v)
-	case "cut":
-		l.errorf(v.at, "not-built", "`established: cut` is not built yet").WithHint("write `keep`, or leave the key out")
+	case "keep", "cut":
+		if l.agree("established", v) {
+			l.p.Cut = v.text == "cut"
+		}
 	default:
-		l.errorf(v.at, "bad-established", "%s is not known", quote(v.text)).WithHint("write `keep`")
+		l.errorf(v.at, "bad-established", "%s is not known", quote(v.text)).WithHint("write `keep` or `cut`")
 	}
 }
 

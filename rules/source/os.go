@@ -21,26 +21,16 @@ var _ FS = OS{}
 // ReadFile reads a regular file. Nothing else is ever opened: opening a pipe can wait for ever, and opening a device
 // can do things. Where there are Owners, an error may wrap ErrUntrusted.
 func (o OS) ReadFile(name string, limit int64) ([]byte, error) {
-	f, err := o.open(name)
+	f, size, err := o.open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	switch {
-	case !info.Mode().IsRegular():
-		err = notRegular(info.Mode())
-	case info.Size() > limit:
-		err = tooLarge(limit)
-	}
-	if err != nil {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: err}
+	if size > limit {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
 	}
 	// The size is no promise: a file may grow, and those of /proc have none.
-	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	data := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
 	n, err := data.ReadFrom(io.LimitReader(f, limit+1))
 	if err == nil && n > limit {
 		err = &fs.PathError{Op: "read", Path: name, Err: tooLarge(limit)}
@@ -51,11 +41,52 @@ func (o OS) ReadFile(name string, limit int64) ([]byte, error) {
 	return data.Bytes(), nil
 }
 
-// open opens a regular file.
-func (o OS) open(name string) (*os.File, error) {
-	if o.Owners != nil {
-		return o.Owners.open(name, false)
+// holds tells whether ReadFile would return just these bytes.
+func (o OS) holds(name string, data []byte) bool {
+	f, size, err := o.open(name)
+	if err != nil {
+		return false
 	}
+	defer f.Close()
+	if size != int64(len(data)) && size != 0 { // of files in /proc it says nothing
+		return false
+	}
+	part := make([]byte, 64<<10)
+	for {
+		n, err := f.Read(part)
+		if n > len(data) || !bytes.Equal(part[:n], data[:n]) {
+			return false
+		}
+		data = data[n:]
+		if err != nil {
+			return err == io.EOF && len(data) == 0
+		}
+	}
+}
+
+// open opens a regular file and tells its size.
+func (o OS) open(name string) (f *os.File, size int64, err error) {
+	if o.Owners != nil {
+		f, err = o.Owners.open(name, false)
+	} else {
+		f, err = openFile(name)
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &fs.PathError{Op: "read", Path: name, Err: notRegular(info.Mode())}
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return f, info.Size(), nil
+}
+
+// openFile opens a file of anybody's, if it is a regular one.
+func openFile(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
