@@ -152,7 +152,7 @@ func onHost(strict bool) enforce.LoadOptions {
 
 // sshSessions is the SSH session that this runs in, as far as that can be told.
 func (f *front) sshSessions() []host.Session {
-	if s, ok := host.SSHSession(f.getenv); ok {
+	if s, err := host.FindSession(f.getenv); err == nil {
 		return []host.Session{s}
 	}
 	return nil
