@@ -82,6 +82,16 @@ func (d *daemon) numbers(ctx context.Context) ([]byte, error) {
 	for _, set := range page.Sets {
 		m.sample(float64(set.Ranges+set.Bans), "set", set.Name)
 	}
+	if r := s.Observed; r != nil {
+		m.counter("observed_packets_total", "Packets that the observed policy would have decided otherwise.")
+		for _, c := range r.Cases {
+			verdict := c.New
+			if c.Over {
+				verdict = "over"
+			}
+			m.sample(float64(c.Packets), "list", c.List, "new", verdict, "now", c.Now.By, "old", c.Old, "was", c.Was.By)
+		}
+	}
 	return m.text.Bytes(), nil
 }
 

@@ -228,6 +228,10 @@ func TestObserve(t *testing.T) {
 		}
 	}
 
+	if text, err := w.client.Metrics(ctx); err != nil || !strings.Contains(string(text), `ringwall_observed_packets_total{list="in",new="deny",now="default",old="allow",was="ssh"} 6`+"\n") {
+		t.Errorf("metrics: %v\n%s", err, text)
+	}
+
 	// A ban changes what the policies do with packets.
 	if _, err := w.client.Ban(ctx, enforce.BanRequest{Prefixes: prefixes(nstest.Peer4)}); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -42,20 +41,23 @@ func SystemdKeep(log *slog.Logger) func(f *os.File) {
 
 // sendFile sends a notification with a descriptor.
 func sendFile(name, state string, f *os.File) error {
-	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socket", err)
 	}
-	defer unix.Close(s)
+	defer unix.Close(conn)
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sent error
 	err = raw.Control(func(fd uintptr) {
-		sent = unix.Sendmsg(s, []byte(state), unix.UnixRights(int(fd)), &unix.SockaddrUnix{Name: name}, unix.MSG_NOSIGNAL)
+		sent = unix.Sendmsg(conn, []byte(state), unix.UnixRights(int(fd)), &unix.SockaddrUnix{Name: name}, unix.MSG_NOSIGNAL)
 	})
-	return errors.Join(err, sent)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("sendmsg", sent)
 }
 
 // SystemdKept is what the service manager kept by SystemdKeep and handed to this process, for Config.Kept. It is to be called once.

@@ -197,10 +197,7 @@ func (o *Observer) Keep(ctx context.Context, running *enforce.Candidate, bans fu
 
 // make puts the table into the kernel, empty, after what was there has been gathered.
 func (o *Observer) make(ctx context.Context, running *enforce.Candidate, found *check.Otherwise, rules *ruleset.Ruleset, bans []enforce.Ban) error {
-	if err := o.conn.DeleteTable(ctx); err != nil {
-		return fmt.Errorf("table %s: %w", compile.ObserveTable, err)
-	}
-	if _, err := o.conn.Apply(ctx, rules); err != nil {
+	if err := o.conn.Replace(ctx, rules); err != nil {
 		return fmt.Errorf("table %s: %w", compile.ObserveTable, err)
 	}
 	o.against, o.found, o.stale, o.trouble = running.Digest, found, false, ""

@@ -392,6 +392,18 @@ func (c *Conn) Apply(ctx context.Context, want *ruleset.Ruleset) (*Change, error
 	}
 }
 
+// Replace makes the table anew in one transaction, whatever it holds: counters begin at 0, dynamic sets are empty.
+func (c *Conn) Replace(ctx context.Context, want *ruleset.Ruleset) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for attempt := 1; ; attempt++ {
+		err := c.commit(ctx, Diff(nil, want))
+		if !errors.Is(err, ErrStale) || attempt == applyAttempts {
+			return err
+		}
+	}
+}
+
 // DeleteTable removes the whole table in one transaction. A table that is not there is no error.
 func (c *Conn) DeleteTable(ctx context.Context) error {
 	c.mu.Lock()

@@ -252,8 +252,13 @@ func (s *socket) drain() {
 // kernel is returned as unix.Errno. A dump that was interrupted by changes is asked for again, after again was called: what
 // each was given until then does not count.
 func (s *socket) request(ctx context.Context, typ uint16, dump bool, fill func(*builder), again func(), each func(message) error) error {
+	return s.requestOf(ctx, unix.NFPROTO_INET, typ, dump, fill, again, each)
+}
+
+// requestOf is request about tables of a family, or of all where it is unspec.
+func (s *socket) requestOf(ctx context.Context, family uint8, typ uint16, dump bool, fill func(*builder), again func(), each func(message) error) error {
 	for attempt := 0; ; attempt++ {
-		err := s.requestOnce(ctx, typ, dump, fill, each)
+		err := s.requestOnce(ctx, family, typ, dump, fill, each)
 		if !errors.Is(err, errInterrupted) || attempt == dumpAttempts {
 			return err
 		}
@@ -261,7 +266,7 @@ func (s *socket) request(ctx context.Context, typ uint16, dump bool, fill func(*
 	}
 }
 
-func (s *socket) requestOnce(ctx context.Context, typ uint16, dump bool, fill func(*builder), each func(message) error) error {
+func (s *socket) requestOnce(ctx context.Context, family uint8, typ uint16, dump bool, fill func(*builder), each func(message) error) error {
 	s.drain()
 	b := builder{table: s.about}
 	seq := s.nextSeq()
@@ -269,7 +274,7 @@ func (s *socket) requestOnce(ctx context.Context, typ uint16, dump bool, fill fu
 	if dump {
 		flags |= unix.NLM_F_DUMP
 	}
-	at := b.begin(nftType(typ), flags, seq, unix.NFPROTO_INET, 0)
+	at := b.begin(nftType(typ), flags, seq, family, 0)
 	if fill != nil {
 		fill(&b)
 	}

@@ -31,6 +31,10 @@ func TestAnotherTable(t *testing.T) {
 	if now := ns.Run(t, "nft", "-a", "list", "table", "inet", "ringwall"); now != alone {
 		t.Errorf("the first table changed:\n%s\n%s", alone, now)
 	}
+	if err := second.Replace(ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, second, other)
 	second.Close()
 	if tables := ns.Run(t, "nft", "list", "tables"); strings.Contains(tables, "ringwall-other") || !strings.Contains(tables, "inet ringwall\n") {
 		t.Errorf("tables after the second's end: %s", tables)
