@@ -231,10 +231,11 @@ func TestOnlyANewConnectionConfirms(t *testing.T) {
 
 	// Old stays old after a restart, and new stays new.
 	after := session(t, ssh)
+	who := w.status(t).Awaited.Who
 	w.kill(t)
 	w.start(t)
-	if s := w.status(t); s.Awaited == nil || s.Rules != 2 {
-		t.Fatalf("after a restart: %+v", s)
+	if s := w.status(t); s.Awaited == nil || s.Rules != 2 || s.Awaited.Who != who || !strings.HasPrefix(who, "root (pid ") {
+		t.Fatalf("after a restart: %+v, %+v", s, s.Awaited)
 	}
 	if err := confirm(control.ConfirmRequest{Session: before}); err == nil || !strings.Contains(err.Error(), "is older") {
 		t.Errorf("an old one, after a restart: %v", err)
@@ -244,6 +245,9 @@ func TestOnlyANewConnectionConfirms(t *testing.T) {
 	}
 	if s := w.status(t); s.Awaited != nil || s.Rules != 2 {
 		t.Errorf("%+v", s)
+	}
+	if list, err := w.client.History(t.Context()); err != nil || len(list) != 2 || list[0].Who != who {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 

@@ -21,8 +21,17 @@ const (
 	closePairs   = 64
 )
 
-// meet finds the meetings of a list's rules, one of which at least concerns the proof.
-func (pr *proof) meet(list []*shape) meetings {
+// meet finds the meetings of rules, unless they are known.
+func (pr *proof) meet() {
+	for dir, list := range pr.lists {
+		if pr.meetings[dir].of == nil {
+			pr.meetings[dir] = pr.meetingsOf(list)
+		}
+	}
+}
+
+// meetingsOf is the meetings of a list's rules, one of which at least concerns the proof.
+func (pr *proof) meetingsOf(list []*shape) meetings {
 	m := meetings{of: make([][]meeting, len(list)), share: 1}
 	far := max(closePairs, mostPairs/max(1, len(list)))
 	total := 0
@@ -73,6 +82,5 @@ func hullOf[K addrset.Address[K]](s addrset.Set[K]) extent {
 }
 
 func (h *hull) meets(o *hull) bool {
-	overlaps := func(a, b *extent) bool { return a.Lo.Compare(b.Hi) <= 0 && b.Lo.Compare(a.Hi) <= 0 }
-	return !o.empty && overlaps(&h.src, &o.src) && overlaps(&h.dst, &o.dst) && overlaps(&h.key, &o.key)
+	return !o.empty && overlap(&h.src, &o.src) && overlap(&h.dst, &o.dst) && overlap(&h.key, &o.key)
 }

@@ -176,6 +176,9 @@ func meet(a, b extent) (extent, bool) {
 	return a, !less(a.Hi, a.Lo)
 }
 
+// overlap tells whether two extents have values in common.
+func overlap(a, b *extent) bool { return !less(a.Hi, b.Lo) && !less(b.Hi, a.Lo) }
+
 func less(a, b addrset.U128) bool { return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo }
 
 // meets tells whether r and o have packets in common, as far as they can tell. Any number of regions do of which every two do.
@@ -184,8 +187,7 @@ func (r *region) meets(o *region) bool {
 		return false
 	}
 	for i := range r.spans {
-		a, b := &r.spans[i], &o.spans[i]
-		if less(a.Hi, b.Lo) || less(b.Hi, a.Lo) {
+		if !overlap(&r.spans[i], &o.spans[i]) {
 			return false
 		}
 	}

@@ -36,7 +36,7 @@ func (r Report) String() string {
 const (
 	everyCorner = 700_000
 	sampled     = 40_000
-	mostPlaces  = 12_000
+	mostPlaces  = 30_000
 )
 
 // Verify holds the compiled form against the policy: both must do the same to a packet, by the same rule, with the same answer,
@@ -63,7 +63,10 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	var first *proof
 	var places *places
 	var others sync.WaitGroup
-	others.Go(func() { first = newProof(p, rs, nil) })
+	others.Go(func() {
+		first = newProof(p, rs, nil)
+		first.meet()
+	})
 	others.Go(func() { places = newPlaces(p, rs) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {

@@ -20,9 +20,7 @@ func (w *witness) seed(n uint64) { w.rng = &picker{Rand: rand.New(rand.NewPCG(n,
 
 // jobs is the work of a proof in parts. Of a share below one, not every corner has its witness.
 func (pr *proof) jobs(share float64) []job {
-	for dir, list := range pr.lists {
-		pr.meetings[dir] = pr.meet(list)
-	}
+	pr.meet()
 	var out []job
 	add := func(do func(*witness) error) {
 		out = append(out, func(w *witness) error {

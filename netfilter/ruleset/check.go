@@ -20,8 +20,8 @@ const (
 // go in circles or too deep. What it finds is a mistake of whoever made the rule set, never of a policy.
 func (r *Ruleset) Check() error {
 	c := checker{
-		chains: make(map[string]*Chain), sets: make(map[string]*Set), maps: make(map[string]*Map),
-		counters: make(map[string]bool), limits: make(map[string]bool), depths: make(map[string]int), mapDepths: make(map[string]int),
+		chains: make(map[string]*checked, len(r.Chains)), sets: make(map[string]*Set), maps: make(map[string]*Map, len(r.Maps)),
+		counters: make(map[string]bool, len(r.Counters)), limits: make(map[string]bool), mapDepths: make(map[string]int),
 		protocols: make(map[string]In), number: -1,
 	}
 	for _, s := range r.Sets {
@@ -46,7 +46,7 @@ func (r *Ruleset) Check() error {
 	}
 	for _, ch := range r.Chains {
 		c.unique("chain", ch.Name, c.chains[ch.Name] != nil)
-		c.chains[ch.Name] = ch
+		c.chains[ch.Name] = &checked{Chain: ch}
 	}
 	for _, m := range r.Maps {
 		c.at = "map " + m.Name
@@ -65,7 +65,7 @@ func (r *Ruleset) Check() error {
 	if c.errs == nil {
 		for _, ch := range r.Chains {
 			c.at = "chain " + ch.Name
-			if d := c.depth(ch.Name); ch.Hook != nil && d > maxDepth {
+			if d := c.depth(c.chains[ch.Name]); ch.Hook != nil && d > maxDepth {
 				c.failf("%d chains follow one another, and the kernel allows %d", d, maxDepth)
 			}
 		}
@@ -78,14 +78,20 @@ type checker struct {
 	at        string
 	number    int // of the rule that is looked at in there, -1 for none
 	errs      []error
-	chains    map[string]*Chain
+	chains    map[string]*checked
 	sets      map[string]*Set
 	maps      map[string]*Map
 	counters  map[string]bool
 	limits    map[string]bool
-	depths    map[string]int // of chains; -1 while being found
 	mapDepths map[string]int
 	protocols map[string]In // of maps with a protocol in their keys, those of the elements
+}
+
+// checked is a chain, and the number of chains on the longest way from it on, itself included: 0 before that is known, -1 while it is
+// being found.
+type checked struct {
+	*Chain
+	depth int
 }
 
 func (c *checker) failf(format string, args ...any) {
@@ -334,16 +340,16 @@ func (n need) metBy(e Expr) bool {
 }
 
 // depth is the number of chains on the longest way from a chain on, itself included.
-func (c *checker) depth(name string) int {
-	if d, known := c.depths[name]; known {
-		if d < 0 {
+func (c *checker) depth(ch *checked) int {
+	if ch.depth != 0 {
+		if ch.depth < 0 {
 			c.failf("it leads back to itself")
 		}
-		return d
+		return ch.depth
 	}
-	c.depths[name] = -1
+	ch.depth = -1
 	deepest := 0
-	for _, r := range c.chains[name].Rules {
+	for _, r := range ch.Rules {
 		for _, e := range r.Exprs {
 			switch e := e.(type) {
 			case Verdict:
@@ -357,8 +363,8 @@ func (c *checker) depth(name string) int {
 			}
 		}
 	}
-	c.depths[name] = deepest + 1
-	return deepest + 1
+	ch.depth = deepest + 1
+	return ch.depth
 }
 
 // depthOf is the number of chains on the longest way that a verdict begins.
@@ -366,5 +372,5 @@ func (c *checker) depthOf(v Verdict) int {
 	if v.Kind != Jump && v.Kind != Goto {
 		return 0
 	}
-	return c.depth(v.Chain)
+	return c.depth(c.chains[v.Chain])
 }

@@ -144,11 +144,11 @@ var table = [...]fieldInfo{
 }
 
 // info is the field's entry; false for a field that has none.
-func (f Field) info() (fieldInfo, bool) {
+func (f Field) info() (*fieldInfo, bool) {
 	if int(f) >= len(table) || table[f].nft == "" {
-		return fieldInfo{}, false
+		return &fieldInfo{}, false
 	}
-	return table[f], true
+	return &table[f], true
 }
 
 // Fields is every field.
