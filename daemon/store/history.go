@@ -112,7 +112,7 @@ func isDigest(s string) bool {
 }
 
 // policies is the directory of the policies.
-func (d Dir) policies() Dir { return Dir{filepath.Join(d.path, policiesDir)} }
+func (d Dir) policies() Dir { return Dir{filepath.Join(d.path, policiesDir), d.lost} }
 
 // linkLastGood makes the stored last good policy a file of the history too.
 func (d Dir) linkLastGood(digest string) error {
