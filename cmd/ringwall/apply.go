@@ -54,6 +54,9 @@ func (f *front) applyVerb() *cobra.Command {
 		Args:              atMost(1),
 		ValidArgsFunction: completePolicies,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch.on && confirm != "" {
+				return usagef("--observe takes no --confirm: it enforces nothing")
+			}
 			if watch.on || watch.span != "" {
 				return f.observe(cmd.Context(), args, watch, strict, lastGood)
 			}
