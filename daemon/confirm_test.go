@@ -759,3 +759,33 @@ func TestRollbackEndsAWindow(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestAWindowGoesPastTheGuard has a change that would lock a live session out: for a window it is enforced, and says whom.
+func TestAWindowGoesPastTheGuard(t *testing.T) {
+	w, _ := visited(t, sshText)
+	now := w.timed()
+	w.start(t)
+	w.follows(t, "the first policy", 1)
+	r, err := w.client.Apply(t.Context(), candidate("other.yaml", otherText), false)
+	if err != nil || r.Applied || r.Lockout == nil {
+		t.Fatalf("without a window: %+v, %v", r, err)
+	}
+	r, err = w.client.Apply(t.Context(), candidate("other.yaml", otherText), false, asking(control.PolicyRequest{Confirm: length}))
+	if err != nil || !r.Applied || r.Awaited == nil || !strings.Contains(strings.Join(r.Notes, "\n"), "192.0.2.2") {
+		t.Fatalf("for a window: %+v, %v", r, err)
+	}
+	if c := chains(t); !c["in.him"] {
+		t.Errorf("the kernel holds %v", c)
+	}
+	now.pass(length)
+	w.follows(t, "the policy before is back", 1)
+
+	// So has a reload where reloads are to be confirmed.
+	w.kill(t)
+	w.cfg.Confirm = length
+	w.start(t)
+	w.save(t, otherText)
+	w.reaches(t, "the edit is enforced", func(s *control.Status) bool { return s.Rules == 2 && s.Awaited != nil && !s.Stale() })
+	now.pass(length)
+	w.reaches(t, "the policy before is back", func(s *control.Status) bool { return s.Rules == 1 && s.Enforced && s.Reload.Held })
+}
