@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -62,8 +63,12 @@ const (
 // Flows lists the connections that the kernel tracks in this namespace. CAP_NET_ADMIN is needed: the error wraps
 // fs.ErrPermission without. A hundred thousand take some 50 MB for as long as they are held.
 func (h *Host) Flows() ([]Flow, error) {
-	msgs, err := h.ct.ask(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil)
-	if err != nil {
+	var msgs []netlink.Message
+	var err error
+	// On a goroutine of its own: that of the caller may be bound to its thread, and each read would change threads twice.
+	var listing sync.WaitGroup
+	listing.Go(func() { msgs, err = h.ct.ask(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil) })
+	if listing.Wait(); err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	out := make([]Flow, 0, len(msgs))
