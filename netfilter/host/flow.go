@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -65,10 +64,7 @@ const (
 func (h *Host) Flows() ([]Flow, error) {
 	var msgs []netlink.Message
 	var err error
-	// On a goroutine of its own: that of the caller may be bound to its thread, and each read would change threads twice.
-	var listing sync.WaitGroup
-	listing.Go(func() { msgs, err = h.ct.ask(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil) })
-	if listing.Wait(); err != nil {
+	if unbound(func() { msgs, err = h.ct.ask(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil) }); err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	out := make([]Flow, 0, len(msgs))
