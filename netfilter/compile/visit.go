@@ -198,18 +198,32 @@ func (v *visitor) beside(i int) {
 			} else {
 				s.Lo, s.Hi = s.Hi.Next(), s.Hi.Next()
 			}
-			var want *policy.Rule
-			j, r, ok := v.behind(i, &not)
-			if ok {
-				if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is {
-					want = v.ruleOf(e)
+			if !v.crossing(i, &not) {
+				if r, ok := v.way(i, &not); ok {
+					v.aim(&r, i, atAny, &v.own[i], nil)
 				}
-			} else if r, ok = v.way(i, &not); !ok {
-				continue
 			}
-			v.aim(&r, i, atAny, &v.own[i], want)
 		}
 	}
+}
+
+// crossing has packets of a region judged that the next rules behind rule i of the chain take, and tells whether there are any.
+func (v *visitor) crossing(i int, in *region) bool {
+	const few = 2
+	j := i
+	for range few {
+		next, r, ok := v.behind(j, in)
+		if !ok {
+			break
+		}
+		j = next
+		var want *policy.Rule
+		if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is {
+			want = v.ruleOf(e)
+		}
+		v.aim(&r, i, atAny, &v.own[i], want)
+	}
+	return j > i
 }
 
 // aim has packets of a region judged until one comes to rule i of the chain and, where a rule is wanted, is decided by it. In what own

@@ -180,7 +180,7 @@ func (w *witness) rule(dir policy.Dir, i int, share float64) error {
 func (w *witness) pairs(dir policy.Dir, i int, share float64) error {
 	list := w.lists[dir]
 	share *= w.meetings[dir].share
-	many := max(1, min(8, 128/len(list))) // packets of each
+	many := max(2, min(8, 512/len(list))) // packets of each
 	for _, m := range w.meetings[dir].of[i] {
 		if w.skips(share) {
 			continue
