@@ -34,6 +34,11 @@ type cutter struct {
 // cutter makes one for the running policy.
 func (e *Enforcer) cutter() *cutter {
 	p := e.running.Policy
+	if !compile.Cuts(p, compile.Options{}) { // then block alone cuts, and there may be many rules and connections
+		q := *p
+		q.Lists = [3][]*policy.Rule{}
+		p = &q
+	}
 	return &cutter{host: e.host, policy: p, look: e.scene(p), labels: e.drops(p), turn: &e.cutting}
 }
 

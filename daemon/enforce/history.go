@@ -111,5 +111,6 @@ func (e *Enforcer) parse(g store.LastGood, what string) (Running, error) {
 	if !c.OK() {
 		return Running{}, fmt.Errorf("%s: %s", what, c.Problem())
 	}
+	c.Who = g.Who
 	return Running{Candidate: c, Source: Source(g.Source), Applied: g.Applied}, nil
 }

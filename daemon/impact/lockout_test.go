@@ -104,6 +104,8 @@ func TestGuard(t *testing.T) {
 		{"the control connection's session", "", sshFromLan,
 			Doors{Listeners: ssh, Connected: from("203.0.113.9:5000"), Control: []host.Session{{Peer: netip.MustParseAddrPort("203.0.113.9:5000"), Local: netip.MustParseAddrPort("192.0.2.17:22")}}},
 			"this session from 203.0.113.9 to port 22 could not connect again: refused by default"},
+		{"one in another network namespace", "", sshFromLan,
+			Doors{Listeners: ssh, Control: []host.Session{{Peer: netip.MustParseAddrPort("203.0.113.9:5000"), Local: netip.MustParseAddrPort("198.51.100.1:22")}}}, ""},
 		{"no session and a rule", "", sshFromLan, Doors{Listeners: ssh}, ""},
 		{"no session and a failsafe", "", "failsafe: {ssh: [10.0.0.1]}", Doors{Listeners: ssh}, ""},
 		{"no session and neither", "", "in: [{allow: http, from: any, id: web}]", Doors{Listeners: ssh},

@@ -129,10 +129,10 @@ func (sp *spine) add(b *builder, s *separation) {
 	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
 	// The fewer members share a structure, the more structures there are, and the fewer lines follow each. The weights are of a test against
 	// what a line adds to the structures.
-	const weight, sparing = 6, 20
+	const weight, sparing = 6, 40
 	few, many := math.Sqrt(float64(len(s.late))/weight), 1.0
 	if b.Sparing {
-		few, many = math.Sqrt(float64(len(s.late))/sparing), 8
+		few, many = math.Sqrt(float64(len(s.late))/sparing), 16
 	}
 	p := part{len(sp.steps), s.late[0].it.line, s.late[0].it.line}
 	for _, l := range s.late {

@@ -15,9 +15,16 @@ import (
 // decoder turns the kernel's rules back into those of ruleset. It knows exactly what the encoder writes; anything else is an
 // error that says what it met.
 type decoder struct {
-	loads map[string]ruleset.Field // by the signature of the loading expression
-	sets  map[string]*anonymous    // by name
-	maps  map[string]*ruleset.Map  // those with a name of their own
+	loads  map[string]ruleset.Field // by the signature of the loading expression
+	starts map[string]start         // likewise
+	sets   map[string]*anonymous    // by name
+	maps   map[string]*ruleset.Map  // those with a name of their own
+}
+
+// start is so many bytes at the beginning of a field.
+type start struct {
+	field ruleset.Field
+	n     int
 }
 
 // anonymous is what a set without a name of its own holds.
@@ -27,22 +34,37 @@ type anonymous struct {
 }
 
 func newDecoder() (*decoder, error) {
-	d := &decoder{loads: make(map[string]ruleset.Field), sets: make(map[string]*anonymous), maps: make(map[string]*ruleset.Map)}
+	d := &decoder{loads: make(map[string]ruleset.Field), starts: make(map[string]start), sets: make(map[string]*anonymous), maps: make(map[string]*ruleset.Map)}
 	for _, f := range ruleset.Fields() {
 		k, ok := fieldOf(f)
 		if !ok {
 			return nil, fmt.Errorf("%s has no way to be loaded", f)
 		}
-		data, err := expr.Marshal(unix.NFPROTO_INET, k.load)
+		sig, err := signature(k.load)
 		if err != nil {
 			return nil, err
 		}
-		sig := parseExpr(data).signature()
 		if _, taken := d.loads[sig]; !taken {
 			d.loads[sig] = f
 		}
 	}
+	for _, f := range addresses {
+		k, _ := fieldOf(f)
+		for n := 1; n < k.size; n++ {
+			sig, err := signature(k.loadFirst(n))
+			if err != nil {
+				return nil, err
+			}
+			d.starts[sig] = start{f, n}
+		}
+	}
 	return d, nil
+}
+
+// signature is what the kernel's expression would have.
+func signature(x expr.Any) (string, error) {
+	data, err := expr.Marshal(unix.NFPROTO_INET, x)
+	return parseExpr(data).signature(), err
 }
 
 // rawExpr is an expression as the kernel sends it.
@@ -110,6 +132,7 @@ type ruleDecoder struct {
 	field   ruleset.Field
 	kernel  field
 	mask    []byte
+	first   int  // where it is not 0, only so many bytes are loaded
 	swapped bool // turned big-endian
 	proto   byte // of the transport, as far as the rule has asked
 }
@@ -141,13 +164,18 @@ func (r *ruleDecoder) step() (int, error) {
 		}
 	}
 	x := r.in[0]
-	if f, ok := r.loads[x.signature()]; ok && !r.loaded {
-		r.field, r.loaded, r.mask, r.swapped = f, true, nil, false
-		r.kernel, _ = fieldOf(f)
-		return 1, nil
-	}
 	if r.loaded {
 		return r.use(x)
+	}
+	sig := x.signature()
+	first, part := r.starts[sig]
+	if f, ok := r.loads[sig]; ok || part {
+		if part {
+			f = first.field
+		}
+		r.field, r.first, r.loaded, r.mask, r.swapped = f, first.n, true, nil, false
+		r.kernel, _ = fieldOf(f)
+		return 1, nil
 	}
 	switch x.name {
 	case "ct":
@@ -236,7 +264,7 @@ func (r *ruleDecoder) use(x rawExpr) (int, error) {
 	switch x.name {
 	case "bitwise":
 		mask, xor := x.value(unix.NFTA_BITWISE_MASK), x.value(unix.NFTA_BITWISE_XOR)
-		if r.mask != nil || r.swapped || len(mask) != r.kernel.size || !isZero(xor) {
+		if r.mask != nil || r.first > 0 || r.swapped || len(mask) != r.kernel.size || !isZero(xor) {
 			return 0, fmt.Errorf("unknown bitwise expression %s", x.signature())
 		}
 		r.mask = r.kernel.model(mask, false)
@@ -249,15 +277,19 @@ func (r *ruleDecoder) use(x rawExpr) (int, error) {
 		return 1, nil
 	}
 	defer func() { r.loaded = false }()
+	if r.first > 0 && x.name != "cmp" {
+		return 0, fmt.Errorf("unknown use of the beginning of a field: %s", x.signature())
+	}
 	switch x.name {
 	case "cmp":
 		return r.cmp(x)
 	case "range":
-		if x.num(unix.NFTA_RANGE_OP) != unix.NFT_RANGE_NEQ || r.mask != nil {
+		if r.mask != nil || r.kernel.host && !r.swapped {
 			return 0, fmt.Errorf("unknown range %s", x.signature())
 		}
+		not := x.num(unix.NFTA_RANGE_OP) == unix.NFT_RANGE_NEQ
 		i := ruleset.Interval{Lo: x.value(unix.NFTA_RANGE_FROM_DATA), Hi: x.value(unix.NFTA_RANGE_TO_DATA)}
-		r.out = append(r.out, ruleset.In{Field: r.meant(), Not: true, Elems: []ruleset.Interval{i}})
+		r.out = append(r.out, ruleset.In{Field: r.meant(), Not: not, Elems: []ruleset.Interval{i}})
 		return 1, nil
 	case "lookup":
 		return 1, r.lookup(x)
@@ -290,6 +322,13 @@ func (f field) model(v []byte, swapped bool) []byte {
 
 func (r *ruleDecoder) cmp(x rawExpr) (int, error) {
 	op, value := ruleset.Op(x.num(unix.NFTA_CMP_OP)), x.value(unix.NFTA_CMP_DATA)
+	if r.first > 0 {
+		if len(value) != r.first || op > ruleset.Ne {
+			return 0, fmt.Errorf("unknown comparison of the beginning of a field: %s", x.signature())
+		}
+		value = append(slices.Clone(value), make([]byte, r.kernel.size-r.first)...)
+		r.mask = append(bytes.Repeat([]byte{0xff}, r.first), make([]byte, r.kernel.size-r.first)...)
+	}
 	if r.kernel.host && r.swapped != (op != ruleset.Eq && op != ruleset.Ne) {
 		return 0, fmt.Errorf("a comparison in the wrong byte order")
 	}

@@ -163,6 +163,12 @@ func (e *ruleEncoder) mask(f field, mask []byte) {
 }
 
 func (e *ruleEncoder) cmp(c ruleset.Cmp) {
+	if n := beginning(c); n > 0 {
+		f, _ := fieldOf(c.Field)
+		e.emit(f.loadFirst(n))
+		e.emit(&expr.Cmp{Op: expr.CmpOp(c.Op), Register: register, Data: c.Value[:n]})
+		return
+	}
 	f, ok := e.load(c.Field)
 	if !ok {
 		return
@@ -221,12 +227,14 @@ func (e *ruleEncoder) inOne(f field, i ruleset.Interval, ranged, not bool) {
 		e.emit(f.toBigEndian())
 	}
 	lo, hi := f.kernel(i.Lo, true), f.kernel(i.Hi, true)
-	if not {
+	switch {
+	case not:
 		e.emit(&expr.Range{Op: expr.CmpOpNeq, Register: register, FromData: lo, ToData: hi})
-		return
+	case isLast(hi):
+		e.emit(&expr.Cmp{Op: expr.CmpOpGte, Register: register, Data: lo})
+	default:
+		e.emit(&expr.Range{Op: expr.CmpOpEq, Register: register, FromData: lo, ToData: hi})
 	}
-	e.emit(&expr.Cmp{Op: expr.CmpOpGte, Register: register, Data: lo})
-	e.emit(&expr.Cmp{Op: expr.CmpOpLte, Register: register, Data: hi})
 }
 
 // intervals checks and joins the ranges of an anonymous set, and tells whether any is more than one value.

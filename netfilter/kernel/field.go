@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"encoding/binary"
+	"net"
 	"slices"
 
 	"github.com/google/nftables/expr"
@@ -129,6 +130,30 @@ func fieldTo(f ruleset.Field, register uint32) (_ field, ok bool) {
 	}
 	return field{size: f.Size(), host: f.HostEndian(), typ: typ, load: load, register: register}, load != nil
 }
+
+// addresses is the fields of which the beginning alone can be compared.
+var addresses = []ruleset.Field{ruleset.Saddr4, ruleset.Daddr4, ruleset.Saddr6, ruleset.Daddr6}
+
+// beginning is of how many bytes at its beginning a field is compared with a prefix, as nft does it; 0 where the whole field is loaded and
+// masked. Fewer bytes are less to load and to keep, and no mask; but the kernel is slow to load three.
+func beginning(c ruleset.Cmp) int {
+	size := c.Field.Size()
+	bits, all := net.IPMask(c.Mask).Size()
+	if !slices.Contains(addresses, c.Field) || c.Op > ruleset.Ne || all != 8*size || len(c.Value) != size || bits == 0 || bits == all || bits%8 != 0 || bits == 24 && size == 4 {
+		return 0
+	}
+	return bits / 8
+}
+
+// loadFirst loads the first bytes of an address.
+func (f field) loadFirst(n int) expr.Any {
+	load := *f.load.(*expr.Payload)
+	load.Len = uint32(n)
+	return &load
+}
+
+// isLast tells whether a value is the highest of its length.
+func isLast(v []byte) bool { return !slices.ContainsFunc(v, func(b byte) bool { return b != 0xff }) }
 
 // alike is the first field that the kernel loads in the same way: which of the ICMP fields is meant, only the protocol tells.
 func alike(f ruleset.Field) ruleset.Field {

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"ringwall/netfilter/ruleset"
@@ -68,6 +69,11 @@ func (k *keyWriter) rate(r ruleset.Rate) {
 }
 
 func (k *keyWriter) cmp(c ruleset.Cmp) {
+	if c.Op == ruleset.Ge && c.Mask == nil && !c.Field.IsName() {
+		// So is a range encoded that ends with the highest value.
+		k.in(ruleset.In{Field: c.Field, Elems: []ruleset.Interval{{Lo: c.Value, Hi: bytes.Repeat([]byte{0xff}, len(c.Value))}}})
+		return
+	}
 	k.tag('c')
 	k.tag(byte(alike(c.Field)))
 	k.mask(c.Mask)

@@ -152,6 +152,9 @@ func (p *printer) expr(e Expr) string {
 	case Cmp:
 		return p.cmp(e)
 	case In:
+		if len(e.Elems) == 1 && !e.Not && bytes.Equal(e.Elems[0].Hi, bytes.Repeat([]byte{0xff}, e.Field.Size())) && !bytes.Equal(e.Elems[0].Lo, e.Elems[0].Hi) {
+			return p.cmp(Cmp{Field: e.Field, Op: Ge, Value: e.Elems[0].Lo})
+		}
 		return e.Field.String() + unequal(e.Not) + p.anonymous(e)
 	case Lookup:
 		return p.masked(e.Field, e.Mask) + unequal(e.Not) + "@" + e.Set
