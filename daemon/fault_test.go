@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -623,5 +624,70 @@ func TestKeptSocketOfNoUse(t *testing.T) {
 	defer w.mu.Unlock()
 	if !slices.Contains(w.states, "FDSTOREREMOVE=1\nFDNAME=nft") {
 		t.Errorf("the service manager is told %q", w.states)
+	}
+}
+
+// TestGapLeavesNothing opens a connection that must be denied while the table is gone: it ends with the repair, and one from before goes on.
+func TestGapLeavesNothing(t *testing.T) {
+	w := build(t, oldText)
+	pair := nstest.Join(t, w.ns)
+	p := w.spawn(t, program{OldKernel: true}, nil)
+	w.answers(t, p, 2)
+	for _, port := range []string{"53", "9999"} {
+		w.ns.Do(t, func() {
+			l, err := net.Listen("tcp", net.JoinHostPort(nstest.Host4, port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() {
+						defer c.Close()
+						io.Copy(c, c)
+					}()
+				}
+			}()
+		})
+	}
+	dial := func(port string) net.Conn {
+		var c net.Conn
+		var err error
+		pair.Peer.Do(t, func() { c, err = net.DialTimeout("tcp", net.JoinHostPort(nstest.Host4, port), 10*time.Second) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	echoes := func(c net.Conn, patience time.Duration) bool {
+		c.SetDeadline(time.Now().Add(patience))
+		if _, err := c.Write([]byte("x")); err != nil {
+			return false
+		}
+		_, err := io.ReadFull(c, make([]byte, 1))
+		return err == nil
+	}
+	before := dial("53")
+	if !echoes(before, 10*time.Second) {
+		t.Fatal("no echo")
+	}
+	p.cmd.Process.Signal(syscall.SIGSTOP)
+	w.ns.Run(t, "nft", "delete", "table", "inet", "ringwall")
+	gap := dial("9999")
+	if !echoes(gap, 10*time.Second) {
+		t.Fatal("the host is not open")
+	}
+	p.cmd.Process.Signal(syscall.SIGCONT)
+	until(t, "the table is back", func() (bool, string) { return strings.Contains(p.text(), "put back"), p.text() })
+	if echoes(gap, time.Second) {
+		t.Error("a connection that was opened in the gap goes on")
+	}
+	if !echoes(before, 10*time.Second) {
+		t.Error("a connection from before the gap is cut")
 	}
 }

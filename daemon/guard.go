@@ -120,7 +120,6 @@ func (g *guard) look(ctx context.Context, d *daemon) {
 	}
 	begun := time.Now()
 	did, err := d.enf.Repair(ctx)
-	g.rest = time.Now().Add(4 * time.Since(begun))
 	if err != nil {
 		if g.trouble != err.Error() {
 			d.log.Error("the table can't be looked after", "error", err)
@@ -133,7 +132,7 @@ func (g *guard) look(ctx context.Context, d *daemon) {
 		g.trouble = ""
 	}
 	if did == "" {
-		g.by = nil
+		g.by, g.rest = nil, time.Now().Add(4*time.Since(begun))
 		return
 	}
 	by := g.suspects()

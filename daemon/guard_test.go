@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
@@ -221,4 +223,35 @@ func TestOwnedIsLeftAlone(t *testing.T) {
 	if err := other.DeleteTable(t.Context()); err == nil {
 		t.Error("another socket deleted the table")
 	}
+}
+
+// TestHealsAtOnce measures how long the table is gone after somebody deleted it, seen by packets too.
+func TestHealsAtOnce(t *testing.T) {
+	w, prober := probed(t, func(c *Config) { c.Kernel.Without.Persist, c.Tick = true, 500*time.Millisecond })
+	other, err := kernel.Dial(kernel.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	var gone []time.Duration
+	for range fightFrom - 1 {
+		if err := other.DeleteTable(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		until(t, "the table is back", func() (bool, string) {
+			_, err := other.Counters(t.Context())
+			return err == nil, ""
+		})
+		gone = append(gone, time.Since(begun))
+	}
+	w.reaches(t, "the daemon says so", func(s *control.Status) bool { return s.Enforced && s.Heals == fightFrom-1 })
+	// What comes after a repair is judged as before: the leak ends with it.
+	leaked := prober.Now().Leaked
+	time.Sleep(100 * time.Millisecond)
+	c := prober.Stop()
+	if c.Leaked != leaked || slices.Max(gone) > time.Second && !testing.Short() {
+		t.Errorf("gone for %v; %d packets got through meanwhile, %d later", gone, leaked, c.Leaked-leaked)
+	}
+	t.Logf("gone for %v; %d of %d packets got through meanwhile", gone, c.Leaked, c.Denied)
 }

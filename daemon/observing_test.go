@@ -278,7 +278,7 @@ func TestObserve(t *testing.T) {
 		}
 		for _, c := range r.Report.Cases {
 			if c.Was.By == "dns" {
-				return c.Gone, fmt.Sprintf("%+v", c)
+				return c.Gone && r.Report.Trouble == "", fmt.Sprintf("%+v", c)
 			}
 		}
 		return false, "no such case"

@@ -526,7 +526,7 @@ func TestCoexistFirewalld(t *testing.T) {
 	own := func() string {
 		return counters.ReplaceAllString(n.Host.Run(t, "nft", "-a", "list", "table", "inet", "ringwall"), "")
 	}
-	table, others := own(), w.others(t)
+	others := w.others(t)
 	w.save(t, refusesText)
 	w.save(t, admitsText)
 	w.do(t, "stop", "--open", "--force")
@@ -534,7 +534,7 @@ func TestCoexistFirewalld(t *testing.T) {
 	if diff := cmp.Diff(others, w.others(t)); diff != "" {
 		t.Errorf("firewalld's rules changed:\n%s", diff)
 	}
-	table = own()
+	table := own()
 	if out, err := cmd("--reload"); err != nil {
 		t.Fatal(err, out)
 	}

@@ -394,6 +394,54 @@ forward:
 	old[0].begin(t, "by the host, allowed again")
 }
 
+// TestCutKnowsTheOwner has a rule about a user cut the connections of that user's sockets, and of nobody else's.
+func TestCutKnowsTheOwner(t *testing.T) {
+	const text = "version: 1\nestablished: cut\nout:\n  - {deny: [tcp/7001, udp/7001], to: any, user: 4711, id: his}\n"
+	for _, o := range openings() {
+		if !strings.Contains(o.name, "by the host") {
+			continue
+		}
+		t.Run(o.name, func(t *testing.T) {
+			p := enterPair(t)
+			e := openIn(t, p.Host)
+			apply(t, e, "version: 1\n"+text[strings.Index(text, "established"):strings.Index(text, "out:")])
+			c := o.open(t, p, nstest.Host4, nstest.Peer4, "7001")
+			c.begin(t, o.name)
+			if r := apply(t, e, text); len(r.Cut) != 0 {
+				t.Errorf("another user's: %+v", r.Cut)
+			}
+			c.lives(t, "another user's")
+			if r := apply(t, e, strings.Replace(text, "4711", "0", 1)); len(r.Cut) != 1 || r.Cut[0].By != "his" {
+				t.Errorf("his: %+v", r.Cut)
+			}
+			c.dead(t, "his")
+		})
+	}
+}
+
+// TestNoLabelStays has a policy that keeps connections forget those that the one before it cut: they are judged as new ones.
+func TestNoLabelStays(t *testing.T) {
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, cutBefore)
+	server := udpServer(t, p.Host, net.JoinHostPort(nstest.Host4, "7001"))
+	u := udp(t, p.Peer, visitor, server.LocalAddr().String())
+	c := &talk{near: from{server, u.LocalAddr()}, far: u}
+	c.begin(t, "by the peer")
+	apply(t, e, cutAfter)
+	c.dead(t, "cut")
+	if n := flowsTo(t, e, visitor); n != 1 {
+		t.Errorf("%d entries, want the one by which it is dropped", n)
+	}
+	apply(t, e, strings.Replace(cutAfter, "established: cut\n", "", 1))
+	if n := flowsTo(t, e, visitor); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	if c.passes(c.far, c.near, 200*time.Millisecond) {
+		t.Error("what the policy refuses passes")
+	}
+}
+
 // TestBlockCuts has what a policy starts to block be cut though connections are kept, and stay cut when it is blocked no more.
 func TestBlockCuts(t *testing.T) {
 	const text = "version: 1\nin:\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n"

@@ -22,7 +22,7 @@ func (e *Enforcer) Repair(ctx context.Context) (did string, err error) {
 	if err != nil || gen == e.looked {
 		return "", err
 	}
-	r := &Report{}
+	r := &Report{repair: true}
 	if err := e.commit(ctx, e.running.rules, r); err != nil {
 		return "", err
 	}
