@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -254,4 +256,25 @@ func TestHealsAtOnce(t *testing.T) {
 		t.Errorf("gone for %v; %d packets got through meanwhile, %d later", gone, leaked, c.Leaked-leaked)
 	}
 	t.Logf("gone for %v; %d of %d packets got through meanwhile", gone, c.Leaked, c.Denied)
+}
+
+// TestHealsALargeSet empties a set that is too large to be read back.
+func TestHealsALargeSet(t *testing.T) {
+	w := build(t, strings.Replace(webText, "sets:\n", "sets:\n  listed: {file: listed.txt}\n", 1)+"  - {allow: smtp, id: mail, from: listed}\n")
+	var list strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&list, "10.%d.%d.%d\n", i/2500, i/10%250, i%10*2)
+	}
+	write(t, filepath.Join(filepath.Dir(w.cfg.Policy), "listed.txt"), list.String())
+	w.cfg.Kernel.Without.Persist, w.cfg.Kernel.MaxElems = true, 1000
+	w.start(t)
+	const last = "get element inet ringwall set4.listed { 10.7.249.18 }"
+	w.ns.Run(t, "nft", last)
+	w.ns.Run(t, "nft", "add table ip x") // of no concern
+	w.ns.Run(t, "nft", "flush", "set", "inet", "ringwall", "set4.listed")
+	until(t, "the set is filled again", func() (bool, string) {
+		out, err := w.ns.Input(t, "", "nft", last)
+		return err == nil, out
+	})
+	w.reaches(t, "the daemon says so", func(s *control.Status) bool { return s.Enforced && s.Heals == 1 })
 }

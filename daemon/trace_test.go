@@ -79,6 +79,9 @@ func trace(t testing.TB, pid int, decide func(step) verdict) *tracer {
 		}
 	}()
 	if err := <-attached; err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("ptrace: %v", err)
+		}
 		t.Skipf("ptrace: %v", err)
 	}
 	tr.quiet(100 * time.Millisecond)

@@ -258,7 +258,7 @@ func (o *Observer) fill(ctx context.Context, bans []enforce.Ban) error {
 	now := o.opt.Now()
 	sets := map[string][]kernel.Element{}
 	for _, b := range bans {
-		if o.plan.found.Policy.Sets[b.Set] == nil {
+		if !o.plan.found.Asks(b.Set) {
 			continue
 		}
 		el := kernel.Element{Prefix: b.Prefix}
