@@ -200,6 +200,7 @@ func (d *daemon) resume(ctx context.Context) bool {
 		c, from := d.enf.Running().Candidate, enforce.Source(p.Source)
 		if files.Digest == p.Digest {
 			c, from = files, enforce.Files
+			c.Who = p.Who
 		}
 		if c != nil && c.Digest == p.Digest && c.OK() {
 			if p.Boot != d.cfg.Boot {

@@ -231,10 +231,11 @@ func TestOnlyANewConnectionConfirms(t *testing.T) {
 
 	// Old stays old after a restart, and new stays new.
 	after := session(t, ssh)
+	who := w.status(t).Awaited.Who
 	w.kill(t)
 	w.start(t)
-	if s := w.status(t); s.Awaited == nil || s.Rules != 2 {
-		t.Fatalf("after a restart: %+v", s)
+	if s := w.status(t); s.Awaited == nil || s.Rules != 2 || s.Awaited.Who != who || !strings.HasPrefix(who, "root (pid ") {
+		t.Fatalf("after a restart: %+v, %+v", s, s.Awaited)
 	}
 	if err := confirm(control.ConfirmRequest{Session: before}); err == nil || !strings.Contains(err.Error(), "is older") {
 		t.Errorf("an old one, after a restart: %v", err)
@@ -244,6 +245,9 @@ func TestOnlyANewConnectionConfirms(t *testing.T) {
 	}
 	if s := w.status(t); s.Awaited != nil || s.Rules != 2 {
 		t.Errorf("%+v", s)
+	}
+	if list, err := w.client.History(t.Context()); err != nil || len(list) != 2 || list[0].Who != who {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 
@@ -754,4 +758,34 @@ func TestRollbackEndsAWindow(t *testing.T) {
 	if s := w.isBack(t); s.Stale() {
 		t.Errorf("%+v", s)
 	}
+}
+
+// TestAWindowGoesPastTheGuard has a change that would lock a live session out: for a window it is enforced, and says whom.
+func TestAWindowGoesPastTheGuard(t *testing.T) {
+	w, _ := visited(t, sshText)
+	now := w.timed()
+	w.start(t)
+	w.follows(t, "the first policy", 1)
+	r, err := w.client.Apply(t.Context(), candidate("other.yaml", otherText), false)
+	if err != nil || r.Applied || r.Lockout == nil {
+		t.Fatalf("without a window: %+v, %v", r, err)
+	}
+	r, err = w.client.Apply(t.Context(), candidate("other.yaml", otherText), false, asking(control.PolicyRequest{Confirm: length}))
+	if err != nil || !r.Applied || r.Awaited == nil || !strings.Contains(strings.Join(r.Notes, "\n"), "192.0.2.2") {
+		t.Fatalf("for a window: %+v, %v", r, err)
+	}
+	if c := chains(t); !c["in.him"] {
+		t.Errorf("the kernel holds %v", c)
+	}
+	now.pass(length)
+	w.follows(t, "the policy before is back", 1)
+
+	// So has a reload where reloads are to be confirmed.
+	w.kill(t)
+	w.cfg.Confirm = length
+	w.start(t)
+	w.save(t, otherText)
+	w.reaches(t, "the edit is enforced", func(s *control.Status) bool { return s.Rules == 2 && s.Awaited != nil && !s.Stale() })
+	now.pass(length)
+	w.reaches(t, "the policy before is back", func(s *control.Status) bool { return s.Rules == 1 && s.Enforced && s.Reload.Held })
 }

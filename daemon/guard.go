@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +27,7 @@ type guard struct {
 	by     []string            // who has committed since the table was last found right
 	wake   <-chan time.Time    // when to look again because of an event; nil for not
 	rest   time.Time           // no look because of an event before then
+	barred time.Time           // no look at all before then: another process owns the table
 
 	heals   []time.Time // the latest
 	last    *control.Heal
@@ -37,6 +39,8 @@ const (
 	// fightFrom is how many repairs within fightTime are a fight.
 	fightFrom = 5
 	fightTime = time.Minute
+	// barredFor is how long it takes to look again at a table that is another process's.
+	barredFor = 5 * time.Second
 	// named is how many processes that may have changed the table are named at most.
 	named = 4
 	// nameWait is how long the event that names who changed the table may come after the change was found.
@@ -119,9 +123,14 @@ func (g *guard) look(ctx context.Context, d *daemon) {
 		return
 	}
 	begun := time.Now()
+	if begun.Before(g.barred) {
+		return
+	}
 	did, err := d.enf.Repair(ctx)
-	g.rest = time.Now().Add(4 * time.Since(begun))
 	if err != nil {
+		if owned := (*kernel.OwnedError)(nil); errors.As(err, &owned) {
+			g.barred = begun.Add(barredFor) // to find out who that is takes a while, and nothing can be done
+		}
 		if g.trouble != err.Error() {
 			d.log.Error("the table can't be looked after", "error", err)
 		}
@@ -133,7 +142,7 @@ func (g *guard) look(ctx context.Context, d *daemon) {
 		g.trouble = ""
 	}
 	if did == "" {
-		g.by = nil
+		g.by, g.rest = nil, time.Now().Add(4*time.Since(begun))
 		return
 	}
 	by := g.suspects()

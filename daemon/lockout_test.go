@@ -133,7 +133,7 @@ func TestApplyThatLocksOutIsRefused(t *testing.T) {
 		t.Errorf("forced: %+v, %v", r, err)
 	}
 
-	// A session that has no socket here, such as one in another namespace, is the client's to tell.
+	// A session that is not found by itself is the client's to tell.
 	from := func(req *control.PolicyRequest) {
 		req.Sessions = []host.Session{{Peer: netip.MustParseAddrPort("203.0.113.9:5000"), Local: netip.MustParseAddrPort("192.0.2.1:22")}}
 	}

@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 
 	"github.com/coreos/go-systemd/v22/activation"
@@ -42,21 +41,23 @@ func SystemdKeep(log *slog.Logger) func(f *os.File) {
 
 // sendFile sends a notification with a descriptor.
 func sendFile(name, state string, f *os.File) error {
-	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	conn, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return os.NewSyscallError("socket", err)
 	}
-	defer conn.Close()
+	defer unix.Close(conn)
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var sent error
-	err = raw.Control(func(fd uintptr) { _, _, sent = conn.WriteMsgUnix([]byte(state), unix.UnixRights(int(fd)), nil) })
+	err = raw.Control(func(fd uintptr) {
+		sent = unix.Sendmsg(conn, []byte(state), unix.UnixRights(int(fd)), &unix.SockaddrUnix{Name: name}, unix.MSG_NOSIGNAL)
+	})
 	if err != nil {
 		return err
 	}
-	return sent
+	return os.NewSyscallError("sendmsg", sent)
 }
 
 // SystemdKept is what the service manager kept by SystemdKeep and handed to this process, for Config.Kept. It is to be called once.

@@ -54,6 +54,9 @@ func (f *front) applyVerb() *cobra.Command {
 		Args:              atMost(1),
 		ValidArgsFunction: completePolicies,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if watch.on && confirm != "" {
+				return usagef("--observe takes no --confirm: it enforces nothing")
+			}
 			if watch.on || watch.span != "" {
 				return f.observe(cmd.Context(), args, watch, strict, lastGood)
 			}
@@ -149,7 +152,7 @@ func onHost(strict bool) enforce.LoadOptions {
 
 // sshSessions is the SSH session that this runs in, as far as that can be told.
 func (f *front) sshSessions() []host.Session {
-	if s, ok := host.SSHSession(f.getenv); ok {
+	if s, err := host.FindSession(f.getenv); err == nil {
 		return []host.Session{s}
 	}
 	return nil

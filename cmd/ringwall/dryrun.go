@@ -64,7 +64,9 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 		}
 		return r, err
 	}
-	r, err := daemonOrSelf(ctx, f, true, func(d *control.Client) (*enforce.Report, error) { return d.DryRun(ctx, c, strict, nft) }, alone)
+	r, err := daemonOrSelf(ctx, f, true, func(d *control.Client) (*enforce.Report, error) {
+		return d.DryRun(ctx, c, strict, nft, f.sshSessions()...)
+	}, alone)
 	if errors.Is(err, control.ErrDenied) {
 		// The daemon validates for root alone; what needs no kernel can be said to everybody.
 		e, openErr := f.open(ctx, true)

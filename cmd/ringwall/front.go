@@ -141,7 +141,7 @@ func (f *front) command() *cobra.Command {
 	root.AddCommand(
 		group("policy", f.checkVerb(), f.diffVerb(), f.dryRunVerb(), f.applyVerb(), f.confirmVerb(), f.rollbackVerb(), f.historyVerb(), f.explainVerb())...,
 	)
-	root.AddCommand(group("host", f.runVerb(), f.reloadVerb(), f.statusVerb(), f.showVerb(), f.observeVerb(), f.stopVerb())...)
+	root.AddCommand(group("host", f.runVerb(), f.reloadVerb(), f.statusVerb(), f.showVerb(), f.observeVerb(), f.doctorVerb(), f.stopVerb())...)
 	root.AddCommand(group("bans", f.banVerb(), f.unbanVerb(), f.bansVerb())...)
 	root.AddCommand(group("more", f.schemaVerb(), f.completionVerb(), f.versionVerb())...)
 	root.AddCommand(f.manVerb())

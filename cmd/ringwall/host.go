@@ -71,6 +71,9 @@ func (f *front) working(phase string) (end func()) {
 // unreachable adds to the error that another process owns the table, or has the state directory, what can be done about it.
 func (f *front) unreachable(err error) error {
 	owned, held := (*kernel.OwnedError)(nil), (*store.HeldError)(nil)
+	if errors.As(err, &owned) && owned.Process == "systemd" {
+		return fmt.Errorf("%w, which keeps it for the daemon while that is being restarted: wait for it, or 'systemctl stop ringwall' first", err)
+	}
 	if errors.As(err, &owned) || errors.As(err, &held) {
 		return fmt.Errorf("%w, and no daemon listens on %s: name its socket with --socket, or stop it first", err, f.socket)
 	}

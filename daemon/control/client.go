@@ -118,8 +118,8 @@ func (c *Client) History(ctx context.Context) ([]enforce.Past, error) {
 }
 
 // DryRun asks what Apply would do; with nft the report has the whole compiled table.
-func (c *Client) DryRun(ctx context.Context, cand *enforce.Candidate, strict, nft bool) (*enforce.Report, error) {
-	return c.policy(ctx, pathDryRun, cand, &PolicyRequest{Strict: strict, NFT: nft})
+func (c *Client) DryRun(ctx context.Context, cand *enforce.Candidate, strict, nft bool, sessions ...host.Session) (*enforce.Report, error) {
+	return c.policy(ctx, pathDryRun, cand, &PolicyRequest{Strict: strict, NFT: nft, Sessions: sessions})
 }
 
 func (c *Client) policy(ctx context.Context, path string, cand *enforce.Candidate, req *PolicyRequest, set ...func(*PolicyRequest)) (*enforce.Report, error) {

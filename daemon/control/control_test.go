@@ -88,9 +88,9 @@ func (f *fake) TakeDown(context.Context) error {
 	return nil
 }
 
-func (f *fake) Observe(_ context.Context, req *ObserveRequest) (*Observed, error) {
+func (f *fake) Observe(ctx context.Context, req *ObserveRequest) (*Observed, error) {
 	f.observed = req
-	return f.Observed(nil)
+	return f.Observed(ctx)
 }
 
 func (f *fake) Observed(context.Context) (*Observed, error) {

@@ -95,10 +95,11 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	r.Applied, r.Source = true, from
 	e.forgive(c.Digest)
 	e.noteInterfaces(c.Policy, r)
-	if err := e.placeBans(ctx, r.made); err != nil {
+	err = e.placeBans(ctx, r.made)
+	e.cutRefused(ctx, before, r)
+	if err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
 	}
-	e.cutRefused(ctx, before, r)
 	if e.opt.Lazy {
 		return r, nil
 	}
@@ -165,7 +166,8 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 }
 
 // commit makes the kernel's table be want. Where the whole table is made, conntrack learns first of the connections
-// that live, so that none dies as unknown; and once more after it, for those that opened meanwhile.
+// that live, so that none dies as unknown; and once more after it, for those that opened meanwhile. Not so in a repair: conntrack
+// still knows those from before, and others were let in by nobody.
 func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report) error {
 	e.opt.Progress("comparing with the kernel's table")
 	change, err := e.conn.Plan(ctx, want)
@@ -178,7 +180,7 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 	}
 	n := change.Counts()
 	e.opt.Progress(fmt.Sprintf("the kernel takes %d rules and %d ranges of addresses", n.RulesAdded+n.RulesRemoved, n.ElemsAdded+n.ElemsRemoved))
-	anew := change.Counts().Replace
+	anew := change.Counts().Replace && !r.repair
 	if anew {
 		e.seed(ctx, r)
 	}

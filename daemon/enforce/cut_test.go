@@ -394,6 +394,54 @@ forward:
 	old[0].begin(t, "by the host, allowed again")
 }
 
+// TestCutKnowsTheOwner has a rule about a user cut the connections of that user's sockets, and of nobody else's.
+func TestCutKnowsTheOwner(t *testing.T) {
+	const text = "version: 1\nestablished: cut\nout:\n  - {deny: [tcp/7001, udp/7001], to: any, user: 4711, id: his}\n"
+	for _, o := range openings() {
+		if !strings.Contains(o.name, "by the host") {
+			continue
+		}
+		t.Run(o.name, func(t *testing.T) {
+			p := enterPair(t)
+			e := openIn(t, p.Host)
+			apply(t, e, "version: 1\n"+text[strings.Index(text, "established"):strings.Index(text, "out:")])
+			c := o.open(t, p, nstest.Host4, nstest.Peer4, "7001")
+			c.begin(t, o.name)
+			if r := apply(t, e, text); len(r.Cut) != 0 {
+				t.Errorf("another user's: %+v", r.Cut)
+			}
+			c.lives(t, "another user's")
+			if r := apply(t, e, strings.Replace(text, "4711", "0", 1)); len(r.Cut) != 1 || r.Cut[0].By != "his" {
+				t.Errorf("his: %+v", r.Cut)
+			}
+			c.dead(t, "his")
+		})
+	}
+}
+
+// TestNoLabelStays has a policy that keeps connections forget those that the one before it cut: they are judged as new ones.
+func TestNoLabelStays(t *testing.T) {
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, cutBefore)
+	server := udpServer(t, p.Host, net.JoinHostPort(nstest.Host4, "7001"))
+	u := udp(t, p.Peer, visitor, server.LocalAddr().String())
+	c := &talk{near: from{server, u.LocalAddr()}, far: u}
+	c.begin(t, "by the peer")
+	apply(t, e, cutAfter)
+	c.dead(t, "cut")
+	if n := flowsTo(t, e, visitor); n != 1 {
+		t.Errorf("%d entries, want the one by which it is dropped", n)
+	}
+	apply(t, e, strings.Replace(cutAfter, "established: cut\n", "", 1))
+	if n := flowsTo(t, e, visitor); n != 0 {
+		t.Errorf("%d entries are left", n)
+	}
+	if c.passes(c.far, c.near, 200*time.Millisecond) {
+		t.Error("what the policy refuses passes")
+	}
+}
+
 // TestBlockCuts has what a policy starts to block be cut though connections are kept, and stay cut when it is blocked no more.
 func TestBlockCuts(t *testing.T) {
 	const text = "version: 1\nin:\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n"
@@ -453,6 +501,34 @@ func TestBansCut(t *testing.T) {
 			friend[0].lives(t, "another peer")
 		})
 	}
+}
+
+// TestManyBansCut has each of many bans in a row cut, though connections are gone through for several at a time.
+func TestManyBansCut(t *testing.T) {
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, "version: 1\nsets: {banned: {dynamic: true}}\nblock: [banned]\nin: [{allow: udp/7001, from: any, id: games}]\n")
+	server := udpServer(t, p.Host, net.JoinHostPort(nstest.Host4, "7001"))
+	var talks []*talk
+	for i := range 40 {
+		addr := fmt.Sprintf("198.51.100.%d", 100+i)
+		p.Peer.Addr(t, nstest.Iface, addr+"/24")
+		u := udp(t, p.Peer, addr, server.LocalAddr().String())
+		c := &talk{near: from{server, u.LocalAddr()}, far: u}
+		c.begin(t, "by the peer")
+		talks = append(talks, c)
+	}
+	before := flowsTo(t, e, nstest.Host4)
+	for i := range talks[1:] {
+		if _, err := e.Ban(t.Context(), BanRequest{Prefixes: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("198.51.100.%d/32", 101+i))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.later.Wait()
+	if n := flowsTo(t, e, nstest.Host4); n != 1 || before != len(talks) {
+		t.Errorf("%d of %d connections are left, want 1", n, before)
+	}
+	talks[0].lives(t, "the one that was not banned")
 }
 
 // TestGuestListCutsNobody has a set that admits be no ban: what it leaves out, and what is kept, goes on.

@@ -62,6 +62,7 @@ type Enforcer struct {
 	ssh     []string        // cgroups of SSH services
 	cutting sync.Mutex      // connections are cut
 	later   sync.WaitGroup  // they will be, when the answer is out
+	backlog backlog         // what of them
 	stored  bool            // running is, or is being, stored as the last good policy; or is none to store
 }
 
@@ -104,13 +105,9 @@ func (e *Enforcer) open(ctx context.Context) (err error) {
 	if e.host, err = host.Open(); err != nil {
 		return fmt.Errorf("host: %w", err)
 	}
+	var lost error
 	if !e.opt.ReadOnly {
-		if err := e.dir.Create(); err != nil {
-			return err
-		}
-		wait, cancel := context.WithTimeout(ctx, e.opt.Wait)
-		defer cancel()
-		if e.lock, err = e.dir.Lock(wait); err != nil {
+		if lost, err = e.claim(ctx); err != nil {
 			return err
 		}
 	}
@@ -120,9 +117,28 @@ func (e *Enforcer) open(ctx context.Context) (err error) {
 	}
 	e.conn, e.refusal = nil, err
 	if !e.opt.ReadOnly {
-		return fmt.Errorf("nf_tables: %w", err)
+		return errors.Join(lost, fmt.Errorf("nf_tables: %w", err))
 	}
 	return nil
+}
+
+// claim makes the state directory this Enforcer's. One that can't be used is no reason to leave the host open: it does
+// without, says so, and returns why as lost. Another process that has it is an error.
+func (e *Enforcer) claim(ctx context.Context) (lost, err error) {
+	lost = e.dir.Create()
+	if lost == nil {
+		wait, cancel := context.WithTimeout(ctx, e.opt.Wait)
+		defer cancel()
+		e.lock, lost = e.dir.Lock(wait)
+	}
+	if held := (*store.HeldError)(nil); errors.As(lost, &held) {
+		return nil, lost
+	}
+	if lost != nil {
+		e.opt.Log.Error("the state directory can't be used: nothing is known of earlier policies and bans, and nothing is stored", "error", lost)
+		e.dir, e.lock = e.dir.Lost(lost), &store.Lock{}
+	}
+	return lost, nil
 }
 
 // Close gives the kernel's socket and the state directory back. The rules stay in place.

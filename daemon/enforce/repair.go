@@ -22,7 +22,7 @@ func (e *Enforcer) Repair(ctx context.Context) (did string, err error) {
 	if err != nil || gen == e.looked {
 		return "", err
 	}
-	r := &Report{}
+	r := &Report{repair: true}
 	if err := e.commit(ctx, e.running.rules, r); err != nil {
 		return "", err
 	}
@@ -41,7 +41,7 @@ func (e *Enforcer) Repair(ctx context.Context) (did string, err error) {
 			return "", err
 		}
 		if n > 0 {
-			did = fmt.Sprintf("%d bans put back", n)
+			did = fmt.Sprintf("bans put back: %d", n)
 			if err := e.placeBans(ctx, true); err != nil {
 				return did, err
 			}

@@ -51,7 +51,8 @@ type Report struct {
 	// Notes says what the user should know and no diagnostic tells: "not validated by the kernel: …".
 	Notes []string `json:"notes,omitempty"`
 
-	made bool // the change made sets, or the whole table
+	made   bool // the change made sets, or the whole table
+	repair bool // the table is put back as it was
 }
 
 // Refused tells whether the policy has errors and was not, or would not be, applied.

@@ -75,7 +75,7 @@ func (j *Judge) Flow(f *host.Flow) Answer {
 	}
 	switch {
 	case j.places.local(pkt.Src):
-		pkt.Dir, pkt.OIf = policy.Out, j.way(pkt.Dst)
+		pkt.Dir, pkt.OIf = policy.Out, j.way(policy.Out, pkt.Dst)
 		known := false
 		if j.scene.Owner != nil && len(j.open[policy.Out].users)+len(j.open[policy.Out].groups) > 0 {
 			pkt.UID, known = j.scene.Owner(f)
@@ -87,14 +87,15 @@ func (j *Judge) Flow(f *host.Flow) Answer {
 		}
 		pkt.Dir, pkt.IIf, pkt.OIf, pkt.Socket, pkt.UID = policy.In, policy.Loopback, "", false, 0
 	case j.places.toHost(pkt.Dst):
-		pkt.Dir, pkt.IIf = policy.In, j.way(pkt.Src)
+		pkt.Dir, pkt.IIf = policy.In, j.way(policy.In, pkt.Src)
 	default:
 		pkt.Dst, pkt.Dport = f.Reply.Src.Addr(), f.Reply.Src.Port()
-		if pkt.Dir, pkt.IIf = policy.Forward, j.way(pkt.Src); j.places.local(pkt.Dst) {
+		if pkt.Dir = policy.Forward; j.places.local(pkt.Dst) {
 			pkt.Dir = policy.In
 		} else {
-			pkt.OIf = j.way(pkt.Dst)
+			pkt.OIf = j.way(pkt.Dir, pkt.Dst)
 		}
+		pkt.IIf = j.way(pkt.Dir, pkt.Src)
 	}
 	return j.judge(pkt, false)
 }
@@ -107,17 +108,17 @@ func (j *Judge) Arrival(peer, local netip.AddrPort, device string) Answer {
 		HopLimit: 64, IIf: device, Time: j.scene.Now,
 	}
 	if device == "" {
-		pkt.IIf = j.way(pkt.Src)
+		pkt.IIf = j.way(policy.In, pkt.Src)
 	}
 	return j.judge(pkt, false)
 }
 
-// way is the interface by which packets go to an address, empty where that is not known.
-func (j *Judge) way(a netip.Addr) string {
+// way is the interface by which packets go to an address, empty where that is not known, or nobody asks.
+func (j *Judge) way(dir policy.Dir, a netip.Addr) string {
 	switch {
 	case j.places.local(a):
 		return policy.Loopback
-	case j.scene.Way == nil:
+	case j.scene.Way == nil, !j.open[dir].ifaces:
 		return ""
 	}
 	return j.scene.Way(a)

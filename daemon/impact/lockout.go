@@ -79,8 +79,8 @@ func Guard(before, after *policy.Policy, doors Doors, scene *Scene) *Lockout {
 	out := &Lockout{}
 	alive := false
 	for _, s := range sessions {
-		if j.places.local(s.Peer.Addr()) {
-			continue
+		if j.places.local(s.Peer.Addr()) || !j.places.local(s.Local.Addr()) {
+			continue // with itself; or to another network namespace
 		}
 		alive = true
 		device := ""

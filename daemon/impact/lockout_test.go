@@ -2,6 +2,7 @@ package impact
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -104,6 +105,8 @@ func TestGuard(t *testing.T) {
 		{"the control connection's session", "", sshFromLan,
 			Doors{Listeners: ssh, Connected: from("203.0.113.9:5000"), Control: []host.Session{{Peer: netip.MustParseAddrPort("203.0.113.9:5000"), Local: netip.MustParseAddrPort("192.0.2.17:22")}}},
 			"this session from 203.0.113.9 to port 22 could not connect again: refused by default"},
+		{"one in another network namespace", "", sshFromLan,
+			Doors{Listeners: ssh, Control: []host.Session{{Peer: netip.MustParseAddrPort("203.0.113.9:5000"), Local: netip.MustParseAddrPort("198.51.100.1:22")}}}, ""},
 		{"no session and a rule", "", sshFromLan, Doors{Listeners: ssh}, ""},
 		{"no session and a failsafe", "", "failsafe: {ssh: [10.0.0.1]}", Doors{Listeners: ssh}, ""},
 		{"no session and neither", "", "in: [{allow: http, from: any, id: web}]", Doors{Listeners: ssh},
@@ -142,5 +145,22 @@ func TestLockoutInOneLine(t *testing.T) {
 	}
 	if s := l.String(); !strings.HasSuffix(s, "; and 6 more") {
 		t.Error(s)
+	}
+}
+
+// TestExamplesLeaveAWayIn has every example policy be one that a host with SSH takes while nobody is logged in.
+func TestExamplesLeaveAWayIn(t *testing.T) {
+	files, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		p, diags := policy.Load(source.OS{}, file, policy.Options{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		if l := Guard(nil, p, Doors{Listeners: []host.Socket{listener(22, 0)}}, scene()); l != nil {
+			t.Errorf("%s: %s", file, l)
+		}
 	}
 }

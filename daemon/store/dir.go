@@ -14,10 +14,16 @@ import (
 )
 
 // Dir is a state directory, by its path. Making one touches nothing.
-type Dir struct{ path string }
+type Dir struct {
+	path string
+	lost error // why nothing is read or written; nil where it is
+}
 
 // At is the state directory at a path. It need not exist before Create.
-func At(path string) Dir { return Dir{path} }
+func At(path string) Dir { return Dir{path: path} }
+
+// Lost is a directory in its place that holds nothing, as far as anyone can tell, and to which nothing can be written, for the reason err.
+func (d Dir) Lost(err error) Dir { return Dir{d.path, err} }
 
 // Path is where the directory is.
 func (d Dir) Path() string { return d.path }
@@ -63,6 +69,9 @@ func (d Dir) Create() error {
 
 // write replaces a file so that a reader, or a boot after the power went, finds either the old or the new one whole.
 func (d Dir) write(name string, content func(io.Writer) error) error {
+	if d.lost != nil {
+		return fmt.Errorf("write %s: %w", name, d.lost)
+	}
 	path := filepath.Join(d.path, name)
 	if err := d.replace(path, content); err != nil {
 		switch {
@@ -109,6 +118,9 @@ func (d Dir) sync() error {
 
 // read returns a file's whole content. The error wraps fs.ErrNotExist where nothing was ever written.
 func (d Dir) read(name string) ([]byte, error) {
+	if d.lost != nil {
+		return nil, fmt.Errorf("read %s: %w (%w)", name, fs.ErrNotExist, d.lost)
+	}
 	data, err := os.ReadFile(filepath.Join(d.path, name))
 	if err != nil {
 		return nil, fmt.Errorf("state directory: %w", err)

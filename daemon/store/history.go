@@ -37,8 +37,8 @@ const (
 // as another name of that file, so that it is written once, older ones compressed where they are long.
 const policiesDir = "policies"
 
-// AddGood puts the stored last good policy at the beginning of the history, from wherever in it the same policy was.
-// Beyond ten the oldest go.
+// AddGood puts the stored last good policy at the beginning of the history, from wherever in it the same policy was. One that
+// stands there already stays as it is, since a boot applies it again. Beyond ten the oldest go.
 func (d Dir) AddGood(g Good) error {
 	if !isDigest(g.Digest) {
 		return fmt.Errorf("history: %q is no digest", g.Digest)
@@ -46,6 +46,9 @@ func (d Dir) AddGood(g Good) error {
 	all, err := d.History()
 	if corrupt := (*CorruptError)(nil); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.As(err, &corrupt) {
 		return err
+	}
+	if len(all) > 0 && all[0].Digest == g.Digest {
+		g = all[0]
 	}
 	all = slices.DeleteFunc(all, func(o Good) bool { return o.Digest == g.Digest })
 	all = append([]Good{g}, all...)
@@ -109,7 +112,7 @@ func isDigest(s string) bool {
 }
 
 // policies is the directory of the policies.
-func (d Dir) policies() Dir { return Dir{filepath.Join(d.path, policiesDir)} }
+func (d Dir) policies() Dir { return Dir{filepath.Join(d.path, policiesDir), d.lost} }
 
 // linkLastGood makes the stored last good policy a file of the history too.
 func (d Dir) linkLastGood(digest string) error {

@@ -88,6 +88,12 @@ func TestHistoryHoldsAPolicyOnce(t *testing.T) {
 	if diff := cmp.Diff([]string{"b2", "c3", "a1"}, digests(t, d)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	if err := d.AddGood(store.Good{Digest: "b2", Who: "another", Applied: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := d.History(); err != nil || len(all) != 3 || all[0].Who != "" || all[0].Commit != "cb2" {
+		t.Errorf("applied again: %+v, %v", all, err)
+	}
 	entries, err := os.ReadDir(filepath.Join(d.Path(), "policies"))
 	if err != nil || len(entries) != 3 {
 		t.Errorf("files %v, %v", entries, err)

@@ -53,6 +53,9 @@ func (d Dir) Lock(ctx context.Context) (*Lock, error) {
 func (d Dir) tryLock() (*Lock, error) {
 	path := filepath.Join(d.path, lockFile)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		return d.lockDirectory()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock the state directory: %w", err)
 	}
@@ -78,8 +81,30 @@ func (d Dir) tryLock() (*Lock, error) {
 	return l, nil
 }
 
-// Unlock gives the lock back.
-func (l *Lock) Unlock() error { return l.file.Close() }
+// lockDirectory locks the directory itself, where it has no room for a file to lock, or is read-only. Nobody signs.
+func (d Dir) lockDirectory() (*Lock, error) {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return nil, fmt.Errorf("lock the state directory: %w", err)
+	}
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		f.Close()
+		return nil, &HeldError{Path: d.path}
+	case err != nil:
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", d.path, err)
+	}
+	return &Lock{f}, nil
+}
+
+// Unlock gives the lock back. The zero Lock is none.
+func (l *Lock) Unlock() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Close()
+}
 
 // isAt tells whether the locked file is the one at a path.
 func (l *Lock) isAt(path string) bool {

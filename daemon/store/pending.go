@@ -58,10 +58,16 @@ func (d Dir) Pending() (Pending, error) {
 
 // RemovePending forgets the pending change, and the policy that SaveUnconfirmed stored for it.
 func (d Dir) RemovePending() error {
+	removed := false
 	for _, name := range []string{pendingFile, unconfirmedFile} {
-		if err := os.Remove(filepath.Join(d.path, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := os.Remove(filepath.Join(d.path, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("state directory: %w", err)
 		}
+		removed = removed || err == nil
+	}
+	if !removed {
+		return nil
 	}
 	return d.sync()
 }

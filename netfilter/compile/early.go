@@ -179,3 +179,76 @@ func (w *witness) some(a addrset.Addrs) (addr netip.Addr, ok bool) {
 	}
 	return addr, false
 }
+
+// named has the witnesses judged of what `block` or `failsafe` names: as packets that arrive, as the answers to these that
+// leave, and as transit.
+func (w *witness) named(i int, share float64) error {
+	s := w.before[i]
+	w.thorough = true
+	ways := func(pkt *policy.Packet, pinned dim, within ...*shape) error {
+		if w.rng.IntN(2) == 0 {
+			pkt.HopLimit = 255 // as neighbours' packets have it
+		}
+		reply := mirrored(*pkt)
+		through := *pkt
+		through.Dir = policy.Forward
+		back := reply
+		back.Dir = policy.Forward
+		unasked := reply
+		unasked.State = states[w.rng.IntN(len(states))]
+		if err := w.try(pkt, pinned, 0, within...); err != nil {
+			return err
+		}
+		for _, p := range []*policy.Packet{&reply, &unasked, &through, &back} {
+			if possible(p) {
+				if _, err := w.hold(p); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, six := range []bool{false, true} {
+		for range w.passes(s) {
+			err := w.shape(s, six, w.around, share, func(pkt *policy.Packet, pinned dim, cell *shape) error { return ways(pkt, pinned, cell) })
+			if err != nil {
+				return err
+			}
+		}
+		for _, o := range w.before[i+1:] {
+			const each = 8
+			for range each {
+				var pkt policy.Packet
+				if w.draw(&pkt, six, nil, dims, s, o) {
+					if err := ways(&pkt, dims, s, o); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// passes is how often the corners of what `block` or `failsafe` names are tried, beside each other: more where there are few.
+func (pr *proof) passes(s *shape) int {
+	const few = 2000
+	if len(pr.before) > 1 && s.count(pr.cells) < few {
+		return 4
+	}
+	return 1
+}
+
+// mirrored is what this host answers to a packet.
+func mirrored(pkt policy.Packet) policy.Packet {
+	pkt.Dir, pkt.Src, pkt.Dst, pkt.Sport, pkt.Dport = policy.Out, pkt.Dst, pkt.Src, pkt.Dport, pkt.Sport
+	pkt.IIf, pkt.OIf = pkt.OIf, pkt.IIf
+	switch {
+	case pkt.Proto == policy.ProtoICMP && !pkt.Is6():
+		pkt.Type = policy.ReplyType(pkt.Type)
+	case pkt.Proto == policy.ProtoICMPv6 && pkt.Is6():
+		pkt.Type = policy.ReplyType6(pkt.Type)
+	}
+	pkt.State = policy.Established
+	return pkt
+}

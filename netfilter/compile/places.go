@@ -68,8 +68,11 @@ func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
 	}
 	for dir, base := range [...]string{policy.In: chainPre, policy.Out: chainOutput, policy.Forward: chainForward} {
 		if i, ok := g.number[base]; ok {
-			g.ways[i], g.known[i] = []region{anywhere(policy.Dir(dir))}, true
+			g.ways[i] = []region{anywhere(policy.Dir(dir))}
 		}
+	}
+	for i := range g.known {
+		g.known[i] = len(g.callers[i]) == 0
 	}
 	return g
 }
@@ -136,7 +139,7 @@ func (g *places) find(chain int32) []region {
 
 // size is about how many witnesses a chain has.
 func (g *places) size(chain int32) (n int) {
-	if len(g.callers[chain]) == 0 && !g.known[chain] {
+	if len(g.callers[chain]) == 0 && len(g.ways[chain]) == 0 { // nor will there be any
 		return 0
 	}
 	const each = 4

@@ -3,6 +3,7 @@ package compile
 import (
 	"maps"
 	"slices"
+	"sync"
 
 	"ringwall/netfilter/ruleset"
 	"ringwall/rules/addrset"
@@ -44,6 +45,13 @@ const (
 // takes long to make.
 func newProof(p *policy.Policy, rs *ruleset.Ruleset, lender *proof) *proof {
 	pr := &proof{p: p, labels: hasLabels(rs), filled: lender != nil}
+	if lender != nil {
+		pr.index = lender.index.With(p)
+	} else {
+		var others sync.WaitGroup
+		others.Go(func() { pr.index = decide.New(p) })
+		defer others.Wait()
+	}
 	rules := 0
 	for _, list := range p.Lists {
 		rules += len(list)
@@ -53,11 +61,6 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, lender *proof) *proof {
 		for _, r := range list {
 			pr.lists[dir] = append(pr.lists[dir], newShape(policy.Dir(dir), &r.Match, r.Expires, known))
 		}
-	}
-	if lender != nil {
-		pr.index = lender.index.With(p)
-	} else {
-		pr.index = decide.New(p)
 	}
 	pr.slowly, pr.rewrites = max(4, rules/8), max(3, rules/1000)
 	pr.cells = min(max(mostCells/max(1, rules), fewCells), manyCells)

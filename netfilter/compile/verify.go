@@ -45,7 +45,7 @@ const (
 // before decides a witness, another is looked for that escapes it.
 //
 // These witnesses are made from the policy alone, with nothing that Compile uses. Others lie at the places of the compiled form: see
-// visit.go. All are the same each time. The error is a *Disagreement, or a rule set that no kernel would take.
+// visitor. All are the same each time. The error is a *Disagreement, or a rule set that no kernel would take.
 func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) {
 	return verify(p, rs, everyCorner, sampled)
 }

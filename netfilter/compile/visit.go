@@ -21,7 +21,7 @@ type visitor struct {
 
 	at    int32 // the chain that it is at
 	chain *ruleset.Chain
-	ways  []region // to it; these and the following once they are needed
+	here  []region // the ways to it; these and the following once they are needed
 	own   []region // what each rule of the chain asks
 	ok    []bool   // whether any packets are that
 	ready bool
@@ -86,16 +86,16 @@ func (v *visitor) wants(rule int) bool {
 		return false
 	}
 	if !v.ready {
-		v.ways, v.ready = v.waysTo(v.at), true
+		v.here, v.ready = v.waysTo(v.at), true
 		v.own, v.ok = v.own[:0], v.ok[:0]
-		if len(v.ways) > 0 {
+		if len(v.here) > 0 {
 			for _, r := range v.chain.Rules {
-				own, ok := anywhere(v.ways[0].dir).all(matches(r))
+				own, ok := anywhere(v.here[0].dir).all(matches(r))
 				v.own, v.ok = append(v.own, own), append(v.ok, ok)
 			}
 		}
 	}
-	return len(v.ways) > 0 && v.ok[rule]
+	return len(v.here) > 0 && v.ok[rule]
 }
 
 // ruleOf is the policy's rule that decides where a verdict leads, nil for none.
@@ -110,8 +110,8 @@ func (v *visitor) ruleOf(to ruleset.Verdict) *policy.Rule {
 // one with a number on.
 func (v *visitor) way(n int, in ...*region) (out region, ok bool) {
 next:
-	for k := range v.ways {
-		way := &v.ways[(n+k)%len(v.ways)]
+	for k := range v.here {
+		way := &v.here[(n+k)%len(v.here)]
 		for _, r := range in {
 			if !way.meets(r) {
 				continue next
@@ -198,18 +198,32 @@ func (v *visitor) beside(i int) {
 			} else {
 				s.Lo, s.Hi = s.Hi.Next(), s.Hi.Next()
 			}
-			var want *policy.Rule
-			j, r, ok := v.behind(i, &not)
-			if ok {
-				if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is {
-					want = v.ruleOf(e)
+			if !v.crossing(i, &not) {
+				if r, ok := v.way(i, &not); ok {
+					v.aim(&r, i, atAny, &v.own[i], nil)
 				}
-			} else if r, ok = v.way(i, &not); !ok {
-				continue
 			}
-			v.aim(&r, i, atAny, &v.own[i], want)
 		}
 	}
+}
+
+// crossing has packets of a region judged that the next rules behind rule i of the chain take, and tells whether there are any.
+func (v *visitor) crossing(i int, in *region) bool {
+	const few = 2
+	j := i
+	for range few {
+		next, r, ok := v.behind(j, in)
+		if !ok {
+			break
+		}
+		j = next
+		var want *policy.Rule
+		if e, is := last(v.chain.Rules[j]).(ruleset.Verdict); is {
+			want = v.ruleOf(e)
+		}
+		v.aim(&r, i, atAny, &v.own[i], want)
+	}
+	return j > i
 }
 
 // aim has packets of a region judged until one comes to rule i of the chain and, where a rule is wanted, is decided by it. In what own
@@ -261,7 +275,7 @@ func (v *visitor) back(i int, ref *ruleset.VMapRef, e *ruleset.MapElem) {
 	}
 	const tries = 4
 	for range tries {
-		way, ok := v.way(v.rng.IntN(len(v.ways)), &in)
+		way, ok := v.way(v.rng.IntN(len(v.here)), &in)
 		if !ok {
 			return
 		}

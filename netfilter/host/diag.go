@@ -74,6 +74,11 @@ func (h *Host) Listeners() ([]Socket, error) { return h.diag.list(withoutPeer) }
 
 // list lists the sockets of both protocols and families in some states. What could be listed is returned with an error too.
 func (d *diag) list(states uint32) (out []Socket, err error) {
+	unbound(func() { out, err = d.listHere(states) })
+	return out, err
+}
+
+func (d *diag) listHere(states uint32) (out []Socket, err error) {
 	var errs []error
 	for _, proto := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {

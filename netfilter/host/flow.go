@@ -62,8 +62,9 @@ const (
 // Flows lists the connections that the kernel tracks in this namespace. CAP_NET_ADMIN is needed: the error wraps
 // fs.ErrPermission without. A hundred thousand take some 50 MB for as long as they are held.
 func (h *Host) Flows() ([]Flow, error) {
-	msgs, err := h.ct.ask(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil)
-	if err != nil {
+	var msgs []netlink.Message
+	var err error
+	if unbound(func() { msgs, err = h.ct.ask(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil) }); err != nil {
 		return nil, fmt.Errorf("list connections: %w", err)
 	}
 	out := make([]Flow, 0, len(msgs))

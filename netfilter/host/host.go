@@ -41,6 +41,17 @@ func (h *Host) Close() error {
 	return errors.Join(h.ct.close(), h.diag.close())
 }
 
+// unbound does something on a goroutine of its own and waits. The caller's may be bound to its thread, as those are that serve a network
+// namespace: then each read of a long listing would change threads twice, which takes longer than the listing.
+func unbound(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}
+
 // dumpTries bounds how often a listing is asked again because the kernel's tables changed under it.
 const dumpTries = 5
 

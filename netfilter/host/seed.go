@@ -157,3 +157,8 @@ func newFlow(proto uint8, s *netlink.Socket, timeout time.Duration) (flow, bool)
 		timeout: timeout,
 	}, true
 }
+
+// Track enters one TCP connection into the connection table, as if it had been seen from its first packet on.
+func (h *Host) Track(t Tuple) error {
+	return h.ct.create(flow{proto: unix.IPPROTO_TCP, src: t.Src, dst: t.Dst, timeout: tcpTimeout})
+}

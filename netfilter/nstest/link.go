@@ -115,9 +115,5 @@ const (
 // NewPair makes a Pair with addresses of both families.
 func NewPair(t testing.TB) Pair {
 	t.Helper()
-	p := Pair{New(t), New(t)}
-	Veth(t, p.Host, Iface, p.Peer, Iface)
-	p.Host.Addr(t, Iface, Host4+"/24", Host6+"/64")
-	p.Peer.Addr(t, Iface, Peer4+"/24", Peer6+"/64")
-	return p
+	return Join(t, New(t))
 }

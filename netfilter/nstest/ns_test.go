@@ -64,3 +64,33 @@ func TestCommandsRunInside(t *testing.T) {
 		t.Errorf("the namespace has %q", out)
 	}
 }
+
+// TestProberTells has a prober see a host that opens for a moment: it counts, or it would count nothing ever.
+func TestProberTells(t *testing.T) {
+	p := nstest.NewPair(t)
+	const closed = "table inet x { chain c { type filter hook input priority 0; policy accept; udp dport 9999 drop; tcp dport 9999 drop; }; }"
+	if out, err := p.Host.Input(t, closed, "nft", "-f", "-"); err != nil {
+		t.Fatal(out)
+	}
+	pr := p.Probe(t, 9999, 53)
+	await := func(what string, ok func(nstest.Count) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !ok(pr.Now()); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: %+v", what, pr.Now())
+			}
+		}
+	}
+	await("nothing is probed", func(c nstest.Count) bool { return c.Denied > 200 && c.Sent > 100 })
+	if c := pr.Now(); c.Leaked != 0 {
+		t.Errorf("closed: %+v", c)
+	}
+	p.Host.Run(t, "nft", "flush", "ruleset")
+	await("an open host is not noticed", func(c nstest.Count) bool { return c.Leaked > 0 })
+	if out, err := p.Host.Input(t, closed, "nft", "-f", "-"); err != nil {
+		t.Fatal(out)
+	}
+	if c := pr.Stop(); c.Lost != 0 {
+		t.Errorf("of %d allowed packets %d were lost", c.Sent, c.Lost)
+	}
+}

@@ -48,6 +48,8 @@ type walk struct {
 	keys     int // of them that are set
 }
 
+const _ = 31 - FibSaddrOIf // every field has a bit
+
 // at puts the packet at a base chain, where its fields may have other values.
 func (w *walk) at(s Stage, priority int32) {
 	w.Stage, w.priority = s, priority

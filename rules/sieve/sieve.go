@@ -21,7 +21,7 @@ type Range = addrset.Range[Key]
 type Sieve struct {
 	words int // of a row
 	axes  []axis
-	all   row
+	all   row // every rule
 }
 
 // axis is one dimension of packets, cut where the rules that take a value change.
@@ -64,18 +64,13 @@ func New(rules, axes int, asks func(rule, axis int) ([]Range, bool)) *Sieve {
 func (s *Sieve) Find(dst []int32, value func(axis int) (Key, bool)) []int32 {
 	const first = 4 // rows that are met at once: a branch for each takes longer than to look at it
 	rows := [16]row{s.all, s.all, s.all, s.all}
-	n := 0
-	for i := range s.axes {
+	n := min(len(s.axes), len(rows))
+	for i := range s.axes[:n] {
 		a := &s.axes[i]
-		r := a.absent
+		rows[i] = a.absent
 		if k, ok := value(a.number); ok {
-			r = a.at(k)
+			rows[i] = a.at(k)
 		}
-		if n == len(rows) {
-			break
-		}
-		rows[n] = r
-		n++
 	}
 	r0, r1, r2, r3 := rows[0][:s.words], rows[1][:s.words], rows[2][:s.words], rows[3][:s.words]
 	for w := range s.words {
