@@ -333,25 +333,32 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestLostEvents floods the daemon with more events than its socket holds, and deletes the table among them.
+// TestLostEvents floods the daemon with more events than its socket holds: nothing gets through; then deletes the table among them.
 func TestLostEvents(t *testing.T) {
-	w := build(t, oldText)
-	w.cfg.Kernel.Without.Persist, w.cfg.Kernel.EventBuffer = true, 4096
-	w.start(t)
-	for range 3 {
-		heals := w.status(t).Heals
+	w, prober := probed(t, func(c *Config) { c.Kernel.Without.Persist, c.Kernel.EventBuffer = true, 4096 })
+	flooded := func(during func()) {
 		var flood sync.WaitGroup
 		for range 4 {
 			flood.Go(func() {
 				for range 50 {
-					cmd := exec.Command("nsenter", "--net="+w.ns.Path(), "nft", "add table ip x; delete table ip x")
-					cmd.Run()
+					exec.Command("nsenter", "--net="+w.ns.Path(), "nft", "add table ip x; delete table ip x").Run()
 				}
 			})
 		}
-		w.ns.Run(t, "nft", "delete", "table", "inet", "ringwall")
-		w.reaches(t, "the table is back", func(s *control.Status) bool { return s.Enforced && s.Heals == heals+1 })
+		during()
 		flood.Wait()
+	}
+	flooded(func() { w.turned(t, "an edit is enforced") })
+	if s := w.status(t); s.Heals != 0 || !s.Enforced {
+		t.Errorf("%+v", s)
+	}
+	prober.Closed(t)
+	for range 2 {
+		heals := w.status(t).Heals
+		flooded(func() {
+			w.ns.Run(t, "nft", "delete", "table", "inet", "ringwall")
+			w.reaches(t, "the table is back", func(s *control.Status) bool { return s.Enforced && s.Heals == heals+1 })
+		})
 	}
 }
 

@@ -29,17 +29,25 @@ func (d *daemon) History(ctx context.Context) ([]enforce.Past, error) {
 
 // Rollback goes back to a policy of the history. Within a window the first is the one that would come back by itself.
 func (d *daemon) Rollback(ctx context.Context, req control.RollbackRequest) (*enforce.Report, error) {
+	who := by(ctx, req.Says)
+	why := enforce.RolledBackBy(who)
+	var done *enforce.Report
+	past, err := ask(ctx, d, func(ctx context.Context) (p enforce.Past, err error) {
+		if d.enf.Pending() != nil && req.Number == 1 {
+			done, err = d.done(d.rollBack(ctx, why))
+			return p, err
+		}
+		return d.enf.Past(req.Number)
+	})
+	if err != nil || done != nil {
+		return done, err
+	}
+	c, err := d.enf.LoadPast(past)
+	if err != nil {
+		return nil, err
+	}
 	return ask(ctx, d, func(ctx context.Context) (*enforce.Report, error) {
-		who := by(ctx, req.Says)
-		why := enforce.RolledBackBy(who)
 		open := d.enf.Pending()
-		if open != nil && req.Number == 1 {
-			return d.done(d.rollBack(ctx, why))
-		}
-		c, err := d.enf.Past(req.Number)
-		if err != nil {
-			return nil, err
-		}
 		c.Who = who
 		held, notes := d.enf.Guard(c, req.Force || d.hasWindow(c, req.Confirm), req.Sessions...)
 		if held != nil {

@@ -13,8 +13,10 @@ import (
 
 // openObserver goes on observing what was observed before.
 func (d *daemon) openObserver() {
+	f, known := d.enf.Features()
 	d.observer = observe.New(observe.Options{
-		State: store.At(d.cfg.State), LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log,
+		NoLabels: known && !f.Labels,
+		State:    store.At(d.cfg.State), LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log,
 	}, d.enf.LoadOptions())
 }
 
@@ -46,12 +48,20 @@ func (d *daemon) Observe(ctx context.Context, req *control.ObserveRequest) (*con
 	if !c.OK() {
 		return &control.Observed{Diagnostics: c.Diags, Refused: true}, nil
 	}
+	running, err := ask(ctx, d, func(context.Context) (*enforce.Candidate, error) { return d.enf.Running().Candidate, nil })
+	if err != nil {
+		return nil, err
+	}
+	if running == nil {
+		return nil, errors.New("nothing is enforced: there is nothing to observe a policy beside")
+	}
+	plan, err := d.observer.Prepare(running, c)
+	if err != nil {
+		return nil, err
+	}
 	return ask(ctx, d, func(ctx context.Context) (*control.Observed, error) {
-		running := d.enf.Running().Candidate
-		if running == nil {
-			return nil, errors.New("nothing is enforced: there is nothing to observe a policy beside")
-		}
-		if err := d.observer.Begin(ctx, running, c, d.allBans(ctx), req.Who, req.For); err != nil {
+		// Where another policy is enforced by now, Keep compares anew.
+		if err := d.observer.Begin(ctx, plan, d.allBans(ctx), req.Who, req.For); err != nil {
 			return nil, err
 		}
 		r := d.observer.Report(ctx)

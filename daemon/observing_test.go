@@ -278,7 +278,7 @@ func TestObserve(t *testing.T) {
 		}
 		for _, c := range r.Report.Cases {
 			if c.Was.By == "dns" {
-				return c.Gone, fmt.Sprintf("%+v", c)
+				return c.Gone && r.Report.Trouble == "", fmt.Sprintf("%+v", c)
 			}
 		}
 		return false, "no such case"
@@ -372,4 +372,40 @@ func TestObserveWhileOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	reports("it is observed again", func(r *observe.Report) bool { return r.Trouble == "" && len(r.Cases) == 4 })
+}
+
+// What block refuses is gone before connections are tracked, and counted before that.
+func TestObserveUnblocks(t *testing.T) {
+	const text = "version: 1\nsets: {banned: {dynamic: true}, bad: [" + nstest.Peer4 + "]}\nblock: [bad, banned]\nin: [{id: dns, allow: udp/53, from: any}]\n"
+	w := build(t, text)
+	w.start(t)
+	ctx := t.Context()
+	net := newTraffic(t, w.ns)
+	net.udp(t, 53, 2)
+	until(t, "IPv6 gets through", func() (bool, string) { n := net.heard[53].Load(); return n == 2, fmt.Sprint(n) })
+	table := net.table(t)
+	r, err := w.client.Observe(ctx, candidate("new.yaml", strings.Replace(text, "block: [bad, banned]", "block: [banned]", 1)), false, "me", 0)
+	want := map[string]uint64{}
+	expectCounts(t, r, err, want)
+	net.udp(t, 53, 3)
+	net.udp(t, 6000, 4) // refused either way
+	until(t, "IPv6 gets through", func() (bool, string) { n := net.heard[53].Load(); return n == 5, fmt.Sprint(n) })
+	want["in deny → allow: block → dns"] = 3
+	r, err = w.client.Observed(ctx)
+	expectCounts(t, r, err, want)
+	if now := net.table(t); now != table {
+		t.Errorf("observing changed the table that is enforced:\n%s\n%s", table, now)
+	}
+	// A ban refuses under both policies.
+	if _, err := w.client.Ban(ctx, enforce.BanRequest{Prefixes: prefixes(nstest.Peer4)}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the ban is observed", func() (bool, string) {
+		list := w.ns.Run(t, "nft", "list", "table", "inet", "ringwall-observe")
+		return strings.Contains(list, "elements = { "+nstest.Peer4), list
+	})
+	net.udp(t, 53, 3)
+	until(t, "IPv6 gets through", func() (bool, string) { n := net.heard[53].Load(); return n == 8, fmt.Sprint(n) })
+	r, err = w.client.Observed(ctx)
+	expectCounts(t, r, err, want)
 }

@@ -116,7 +116,11 @@ func (f *front) goBack(ctx context.Context, e *enforce.Enforcer, req control.Rol
 	if e.Pending() != nil && req.Number == 1 {
 		return e.RollBack(ctx, enforce.RolledBackBy(f.who()))
 	}
-	c, err := e.Past(req.Number)
+	p, err := e.Past(req.Number)
+	if err != nil {
+		return nil, err
+	}
+	c, err := e.LoadPast(p)
 	if err != nil {
 		return nil, err
 	}

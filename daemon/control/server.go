@@ -37,8 +37,8 @@ const (
 	maxQuestion  = 64 << 10  // of one that those send too who may only read
 	maxHeader    = 8 << 10
 	readTimeout  = 30 * time.Second
-	writeTimeout = 5 * time.Minute  // of which most is the daemon's work
-	questionTime = 30 * time.Second // of which most is waiting for the daemon's turn
+	writeTimeout = 5 * time.Minute // of which most is the daemon's work
+	questionTime = 2 * time.Minute // of which most is waiting while a large policy is applied
 )
 
 // Server answers on one socket.

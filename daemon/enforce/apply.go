@@ -95,10 +95,11 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	r.Applied, r.Source = true, from
 	e.forgive(c.Digest)
 	e.noteInterfaces(c.Policy, r)
-	if err := e.placeBans(ctx, r.made); err != nil {
+	err = e.placeBans(ctx, r.made)
+	e.cutRefused(ctx, before, r)
+	if err != nil {
 		return r, fmt.Errorf("enforced, but the bans are not back: %w", err)
 	}
-	e.cutRefused(ctx, before, r)
 	if e.opt.Lazy {
 		return r, nil
 	}

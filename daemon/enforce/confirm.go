@@ -178,7 +178,9 @@ func (e *Enforcer) recallPending() {
 		}
 		return
 	}
-	e.pending, e.kept = &p, e.running
+	if e.pending, e.kept = &p, e.running; e.kept.Candidate != nil {
+		e.kept.brief = true // it was proved before it was stored, and may have to be back soon
+	}
 	g, err := e.dir.Unconfirmed()
 	if err == nil && g.Digest == p.Digest {
 		if run, err := e.parse(g, "the policy that is not confirmed"); err == nil {

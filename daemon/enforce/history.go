@@ -39,28 +39,37 @@ func (e *Enforcer) History() ([]Past, error) {
 	return list, nil
 }
 
-// Past loads the policy of the history that has a number. It was proved when it was stored, and is proved again when it is
-// applied.
-func (e *Enforcer) Past(number int) (*Candidate, error) {
+// Past is the entry of the history that has a number.
+func (e *Enforcer) Past(number int) (Past, error) {
 	list, err := e.History()
+	if err != nil {
+		return Past{}, err
+	}
+	for _, p := range list {
+		if p.Number == number {
+			return p, nil
+		}
+	}
+	if len(list) == 0 {
+		return Past{}, errors.New("there is no history: no policy was applied yet")
+	}
+	return Past{}, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
+}
+
+// LoadPast loads a policy of the history, and proves it on a sample: at every corner it was proved before it was stored. It may
+// run beside the Enforcer's other methods.
+func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
+	g, err := e.dir.GoodPolicy(p.Digest)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range list {
-		if p.Number != number {
-			continue
-		}
-		g, err := e.dir.GoodPolicy(p.Digest)
-		if err != nil {
-			return nil, err
-		}
-		run, err := e.parse(g, fmt.Sprintf("policy %d of the history", number))
-		return run.Candidate, err
+	run, err := e.parse(g, fmt.Sprintf("policy %d of the history", p.Number))
+	if err != nil {
+		return nil, err
 	}
-	if len(list) == 0 {
-		return nil, errors.New("there is no history: no policy was applied yet")
-	}
-	return nil, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
+	run.brief = true
+	e.Prove(run.Candidate)
+	return run.Candidate, nil
 }
 
 // GoBack enforces a policy of the history. What the files say, by its digest, is refused where it is another one, so that no

@@ -2,6 +2,7 @@ package impact
 
 import (
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -144,5 +145,22 @@ func TestLockoutInOneLine(t *testing.T) {
 	}
 	if s := l.String(); !strings.HasSuffix(s, "; and 6 more") {
 		t.Error(s)
+	}
+}
+
+// TestExamplesLeaveAWayIn has every example policy be one that a host with SSH takes while nobody is logged in.
+func TestExamplesLeaveAWayIn(t *testing.T) {
+	files, err := filepath.Glob("../../configs/*.yaml")
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		p, diags := policy.Load(source.OS{}, file, policy.Options{})
+		if diags.HasErrors() {
+			t.Fatal(diags)
+		}
+		if l := Guard(nil, p, Doors{Listeners: []host.Socket{listener(22, 0)}}, scene()); l != nil {
+			t.Errorf("%s: %s", file, l)
+		}
 	}
 }

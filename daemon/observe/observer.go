@@ -27,16 +27,17 @@ import (
 	"ringwall/rules/source"
 )
 
-// Options is how an Observer is made. All must be set.
+// Options is how an Observer is made. All but NoLabels must be set.
 type Options struct {
 	State    store.Dir
 	LogGroup uint16
+	NoLabels bool // as in compile.Options
 	Kernel   kernel.Options
 	Now      func() time.Time
 	Log      *slog.Logger
 }
 
-// Observer observes one policy at a time, in the network namespace of the thread that calls it. But for Saw it is not safe for
+// Observer observes one policy at a time, in the network namespace of the thread that calls it. But for Saw and Prepare it is not safe for
 // concurrent use.
 type Observer struct {
 	opt  Options
@@ -44,13 +45,13 @@ type Observer struct {
 	who  string
 	note store.Observation // since, until and whether it has ended
 
-	conn    *kernel.Conn     // that has the table; nil where there is none
-	against string           // digest of the policy that the table was made against
-	stale   bool             // dynamic sets hold something else than the table knows
-	found   *check.Otherwise // what is in the table
-	past    map[key]Case     // what earlier tables have counted
-	saved   time.Time        // when it was last stored
-	kept    uint64           // how many packets were counted then
+	conn    *kernel.Conn  // that has the table; nil where there is none
+	plan    *Plan         // what is in the table; nil where there is none yet
+	work    chan prepared // the next plan, under way; nil for none
+	stale   bool          // dynamic sets hold something else than the table knows
+	past    map[key]Case  // what earlier tables have counted
+	saved   time.Time     // when it was last stored
+	kept    uint64        // how many packets were counted then
 	trouble string
 	retry   time.Time // after trouble
 
@@ -107,50 +108,42 @@ func (o *Observer) recall(load enforce.LoadOptions) error {
 // On tells whether a policy is observed, or was until its time was over.
 func (o *Observer) On() bool { return o.cand != nil }
 
-// Begin observes a policy, in the place of any other, for a time or, where that is 0, until End. Both candidates must be OK. A policy that
-// can't be observed changes nothing; where the kernel refuses the table, Keep tries it again.
-func (o *Observer) Begin(ctx context.Context, running, c *enforce.Candidate, bans []enforce.Ban, who string, span time.Duration) error {
-	now := o.opt.Now()
-	found, rules, err := o.compare(running, c)
+// Plan is what is to be counted of a policy beside one that is enforced.
+type Plan struct {
+	against string // digest of the policy that is enforced
+	cand    *enforce.Candidate
+	found   *check.Otherwise
+	rules   *ruleset.Ruleset
+}
+
+// Prepare compares the policy that is enforced with one to be observed; both must be OK. It takes seconds where they are large and
+// differ in much, and may run beside the Observer's other methods.
+func (o *Observer) Prepare(running, c *enforce.Candidate) (*Plan, error) {
+	found, err := check.Differ(running.Policy, c.Policy, o.opt.Now().Unix(), check.DiffWork)
 	if err != nil {
-		return fmt.Errorf("%s can't be observed: %w", c.Entry, err)
+		return nil, fmt.Errorf("%s can't be observed: %w", c.Entry, err)
 	}
-	next := Observer{opt: o.opt, cand: c, who: who, past: map[key]Case{}}
-	next.note = store.Observation{Entry: c.Entry, Who: who, Since: now}
+	rules, err := compile.Observe(found, compile.Options{LogGroup: o.opt.LogGroup, NoLabels: o.opt.NoLabels})
+	if err != nil {
+		return nil, fmt.Errorf("%s can't be observed: %w", c.Entry, err)
+	}
+	return &Plan{running.Digest, c, found, rules}, nil
+}
+
+// Begin observes what was prepared, in the place of any other policy, for a time or, where that is 0, until End. Where the kernel
+// refuses the table, Keep tries it again.
+func (o *Observer) Begin(ctx context.Context, p *Plan, bans []enforce.Ban, who string, span time.Duration) error {
+	now := o.opt.Now()
+	next := Observer{opt: o.opt, cand: p.cand, who: who, past: map[key]Case{}}
+	next.note = store.Observation{Entry: p.cand.Entry, Who: who, Since: now}
 	if span > 0 {
 		next.note.Until = now.Add(span)
 	}
 	if err := next.save(ctx); err != nil {
 		return err
 	}
-	o.cand, o.who, o.note, o.past, o.saved, o.retry = c, who, next.note, next.past, now, time.Time{}
-	return o.make(ctx, running, found, rules, bans)
-}
-
-// open has a Conn for the table.
-func (o *Observer) open() error {
-	if o.conn != nil {
-		return nil
-	}
-	conn, err := kernel.Dial(o.opt.Kernel)
-	if err != nil {
-		return fmt.Errorf("nf_tables: %w", err)
-	}
-	o.conn = conn
-	return nil
-}
-
-// compare finds what is decided otherwise, and the table that counts it.
-func (o *Observer) compare(running, c *enforce.Candidate) (*check.Otherwise, *ruleset.Ruleset, error) {
-	found, err := check.Differ(running.Policy, c.Policy, o.opt.Now().Unix(), check.DiffWork)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := o.open(); err != nil {
-		return nil, nil, err
-	}
-	rules, err := compile.Observe(found, compile.Options{LogGroup: o.opt.LogGroup, NoLabels: !o.conn.Features().Labels})
-	return found, rules, err
+	o.cand, o.who, o.note, o.past, o.saved, o.retry = p.cand, who, next.note, next.past, now, time.Time{}
+	return o.make(ctx, p, bans)
 }
 
 // Bans tells that the contents of dynamic sets have changed.
@@ -175,36 +168,86 @@ func (o *Observer) Keep(ctx context.Context, running *enforce.Candidate, bans fu
 			o.gather(ctx)
 			o.close()
 		}
-		o.against, o.trouble = "", "nothing is enforced"
+		o.plan, o.trouble = nil, "nothing is enforced"
 		return
-	case o.conn == nil || o.against != running.Digest || o.stale || o.found.Until != 0 && now.Unix() >= o.found.Until:
+	case o.work != nil:
+		o.takeUp(ctx, running, bans)
+	case o.plan == nil || o.plan.against != running.Digest || o.plan.found.Until != 0 && now.Unix() >= o.plan.found.Until:
 		o.gather(ctx)
-		found, rules, err := o.compare(running, o.cand)
-		if err == nil {
-			err = o.make(ctx, running, found, rules, bans())
-		}
-		if err != nil {
-			o.close()
-			if o.trouble != err.Error() {
-				o.opt.Log.Error("not observed", "policy", o.cand.Entry, "error", err)
-			}
-			o.trouble, o.retry = err.Error(), now.Add(retryAfter)
-		}
+		o.close()
+		o.compare(running)
+	case o.conn == nil || o.stale:
+		o.gather(ctx)
+		o.failed(o.make(ctx, o.plan, bans()))
 	case now.Sub(o.saved) >= saveEvery:
 		o.store(ctx)
 	}
 }
 
+// compare begins to prepare, beside the caller.
+func (o *Observer) compare(running *enforce.Candidate) {
+	o.plan, o.trouble = nil, "the policies are being compared"
+	o.work = make(chan prepared, 1)
+	go func(done chan<- prepared, c *enforce.Candidate) {
+		p, err := o.Prepare(running, c)
+		done <- prepared{p, c, err}
+	}(o.work, o.cand)
+}
+
+// prepared is what came of a compare.
+type prepared struct {
+	plan *Plan
+	cand *enforce.Candidate
+	err  error
+}
+
+// takeUp makes the table of what was prepared meanwhile, if that is still what is asked for.
+func (o *Observer) takeUp(ctx context.Context, running *enforce.Candidate, bans func() []enforce.Ban) {
+	var p prepared
+	select {
+	case p = <-o.work:
+	default:
+		return
+	}
+	o.work = nil
+	switch {
+	case p.cand != o.cand:
+	case p.err != nil:
+		o.failed(p.err)
+	case p.plan.against == running.Digest:
+		o.failed(o.make(ctx, p.plan, bans()))
+	}
+}
+
+// failed notes an error, if it is one, until Keep tries again.
+func (o *Observer) failed(err error) {
+	if err == nil {
+		return
+	}
+	o.close()
+	if o.trouble != err.Error() {
+		o.opt.Log.Error("not observed", "policy", o.cand.Entry, "error", err)
+	}
+	o.trouble, o.retry = err.Error(), o.opt.Now().Add(retryAfter)
+}
+
 // make puts the table into the kernel, empty, after what was there has been gathered.
-func (o *Observer) make(ctx context.Context, running *enforce.Candidate, found *check.Otherwise, rules *ruleset.Ruleset, bans []enforce.Ban) error {
-	if err := o.conn.Replace(ctx, rules); err != nil {
+func (o *Observer) make(ctx context.Context, p *Plan, bans []enforce.Ban) error {
+	if o.conn == nil {
+		conn, err := kernel.Dial(o.opt.Kernel)
+		if err != nil {
+			return fmt.Errorf("nf_tables: %w", err)
+		}
+		o.conn = conn
+	}
+	if err := o.conn.Replace(ctx, p.rules); err != nil {
 		return fmt.Errorf("table %s: %w", compile.ObserveTable, err)
 	}
-	o.against, o.found, o.stale, o.trouble = running.Digest, found, false, ""
+	o.plan, o.stale, o.trouble = p, false, ""
 	o.mu.Lock()
 	o.live = nil
-	for i := range found.Cases {
-		o.live = append(o.live, caseOf(&found.Cases[i]))
+	for i := range p.found.Cases {
+		o.live = append(o.live, caseOf(&p.found.Cases[i]))
 	}
 	o.mu.Unlock()
 	return o.fill(ctx, bans)
@@ -215,7 +258,7 @@ func (o *Observer) fill(ctx context.Context, bans []enforce.Ban) error {
 	now := o.opt.Now()
 	sets := map[string][]kernel.Element{}
 	for _, b := range bans {
-		if o.found.Policy.Sets[b.Set] == nil {
+		if !o.plan.found.Asks(b.Set) {
 			continue
 		}
 		el := kernel.Element{Prefix: b.Prefix}
@@ -288,8 +331,8 @@ func (o *Observer) Report(ctx context.Context) *Report {
 	}
 	r := &Report{Policy: o.cand.Entry, Digest: o.cand.Digest, Who: o.who, Since: o.note.Since, Until: o.note.Until, Ended: o.note.Ended,
 		Cases: o.cases(ctx), Trouble: o.trouble}
-	if o.found != nil {
-		r.Notes = o.found.Notes
+	if o.plan != nil {
+		r.Notes = o.plan.found.Notes
 	}
 	return r
 }
@@ -317,7 +360,7 @@ func (o *Observer) cases(ctx context.Context) []Case {
 func (o *Observer) End(ctx context.Context) (*Report, error) {
 	r := o.Report(ctx)
 	o.close()
-	o.cand, o.found, o.past, o.trouble = nil, nil, nil, ""
+	o.cand, o.plan, o.past, o.trouble = nil, nil, nil, ""
 	return r, o.opt.State.DropObservation()
 }
 

@@ -33,53 +33,135 @@ const observeWitnesses = 20_000
 
 // Observe is the rule set of ObserveTable: it counts and logs what another policy would decide otherwise, by case, and decides
 // nothing. Its base chains stand on the hooks of the policy that is enforced, each just before that one's. It is the compiled form of
-// o.Policy, which Verify has held against it, with other ends.
+// the policies of o, which Verify has held against them, with other ends.
 //
 // Be aware: what `in` has admitted it knows by the connection label that the enforced table sets.
 func Observe(o *check.Otherwise, opt Options) (*ruleset.Ruleset, error) {
-	rs, err := Compile(o.Policy, opt)
+	w := onlooker{Ruleset: new(ruleset.Ruleset), opt: opt, of: o.Of}
+	chains, err := w.part(o.Policy, opt)
 	if err != nil {
-		return nil, fmt.Errorf("compile what is decided otherwise: %w", err)
+		return nil, err
 	}
-	if _, err := VerifySample(o.Policy, rs, observeWitnesses); err != nil {
-		return nil, fmt.Errorf("the compiled form of what is decided otherwise is wrong: %w", err)
-	}
-	w := onlooker{Ruleset: rs, opt: opt}
-	for _, ch := range rs.Chains {
-		w.disarm(ch)
-	}
-	kept := rs.Counters[:0:0]
-	for _, c := range rs.Counters { // those that say what a large set holds
-		if _, _, rules := ParseName(c.Name); !rules && !strings.HasPrefix(c.Name, "base.") {
-			kept = append(kept, c)
+	w.Chains = chains
+	if o.Early != nil {
+		// Nothing is labelled yet where block is asked.
+		opt.NoLabels = true
+		if chains, err = w.part(o.Early, opt); err != nil {
+			return nil, err
 		}
+		w.early(chains)
 	}
-	rs.Counters = kept
-	ends := map[string]string{}
-	for r, n := range o.Of {
-		ends[ChainName(r)] = CaseName(n)
-	}
-	for _, ch := range rs.Chains {
-		if end, ok := ends[ch.Name]; ok {
-			ch.Rules = []*ruleset.Rule{rule(nil, to(end))}
+	for _, set := range w.Sets { // so that large ones need not be read back
+		if mark := set.Mark(); mark != "" {
+			w.Counters = append(w.Counters, ruleset.Counter{Name: mark})
 		}
 	}
 	for n := range o.Cases {
 		w.count(CaseName(n), &o.Cases[n])
 	}
-	if err := Harmless(rs); err != nil {
+	if err := Harmless(w.Ruleset); err != nil {
 		return nil, err
 	}
-	if err := rs.Check(); err != nil {
+	if err := w.Check(); err != nil {
 		return nil, fmt.Errorf("compiled rule set: %w", err)
 	}
-	return rs, nil
+	return w.Ruleset, nil
 }
 
 // onlooker is the rule set of ObserveTable in the making.
 type onlooker struct {
 	*ruleset.Ruleset
 	opt Options
+	of  map[*policy.Rule]int
+}
+
+// part compiles a policy of what is decided otherwise, holds the result against it, and leads its rules to the chains of their cases.
+// Sets and maps are taken up; the chains are returned.
+func (w *onlooker) part(p *policy.Policy, opt Options) ([]*ruleset.Chain, error) {
+	rs, err := Compile(p, opt)
+	if err != nil {
+		return nil, fmt.Errorf("compile what is decided otherwise: %w", err)
+	}
+	if _, err := VerifySample(p, rs, observeWitnesses); err != nil {
+		return nil, fmt.Errorf("the compiled form of what is decided otherwise is wrong: %w", err)
+	}
+	ends := map[string]string{}
+	for _, list := range p.Lists {
+		for _, r := range list {
+			if n, ok := w.of[r]; ok {
+				ends[ChainName(r)] = CaseName(n)
+			}
+		}
+	}
+	for _, ch := range rs.Chains {
+		w.disarm(ch)
+		if end, ok := ends[ch.Name]; ok {
+			ch.Rules = []*ruleset.Rule{rule(nil, to(end))}
+		}
+	}
+	for _, set := range rs.Sets {
+		// Sets are named for their rules, whose ids are unique, but dynamic ones are the same for all.
+		if !slices.ContainsFunc(w.Sets, func(s *ruleset.Set) bool { return s.Name == set.Name }) {
+			w.Sets = append(w.Sets, set)
+		}
+	}
+	w.Maps = append(w.Maps, rs.Maps...)
+	return rs.Chains, nil
+}
+
+// early adds chains that see packets before block and connection tracking do, under names of their own.
+func (w *onlooker) early(chains []*ruleset.Chain) {
+	const prefix = "early/"
+	renamed := map[string]bool{}
+	for _, ch := range chains {
+		renamed[ch.Name] = true
+	}
+	verdict := func(v ruleset.Verdict) ruleset.Verdict {
+		if renamed[v.Chain] {
+			v.Chain = prefix + v.Chain
+		}
+		return v
+	}
+	maps := map[string]bool{}
+	for _, ch := range chains {
+		if ch.Name == chainInput {
+			continue // nothing of it gets there
+		}
+		ch.Name = prefix + ch.Name
+		if ch.Hook != nil {
+			ch.Hook.Priority = priorityRaw - 1
+		}
+		for _, r := range ch.Rules {
+			for i, e := range r.Exprs {
+				switch e := e.(type) {
+				case ruleset.Verdict:
+					r.Exprs[i] = verdict(e)
+				case ruleset.VMap:
+					elems := slices.Clone(e.Elems)
+					for j := range elems {
+						elems[j].Verdict = verdict(elems[j].Verdict)
+					}
+					e.Elems = elems
+					r.Exprs[i] = e
+				case ruleset.VMapRef:
+					maps[e.Map] = true
+					e.Map = prefix + e.Map
+					r.Exprs[i] = e
+				}
+			}
+		}
+		w.Chains = append(w.Chains, ch)
+	}
+	// The maps of this part are the last with their names.
+	for i := len(w.Maps) - 1; i >= 0; i-- {
+		if m := w.Maps[i]; maps[m.Name] {
+			delete(maps, m.Name)
+			m.Name = prefix + m.Name
+			for j := range m.Elems {
+				m.Elems[j].Verdict = verdict(m.Elems[j].Verdict)
+			}
+		}
+	}
 }
 
 // disarm takes out of a chain what decides: it counts nothing, changes no connection, and lets every packet on.

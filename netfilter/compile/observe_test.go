@@ -14,7 +14,7 @@ import (
 
 // The table that counts lets every packet on, and counts just what two policies decide otherwise, each packet in its case.
 func TestObserveCountsWhatIsDecidedOtherwise(t *testing.T) {
-	var pairs, counted, refused int
+	var pairs, counted, refused, early int
 	n := rounds(t, 150)
 	for seed := range uint64(n) {
 		rng := rand.New(rand.NewPCG(seed, 7))
@@ -35,6 +35,9 @@ func TestObserveCountsWhatIsDecidedOtherwise(t *testing.T) {
 			q.Lists[dir] = list[:len(list)-rng.IntN(len(list)+1)/2]
 		}
 		q.Defaults[rng.IntN(3)] = policy.Reject
+		if rng.IntN(2) == 0 {
+			q.Block = policy.Addrs{}
+		}
 		now := time.Now().Unix()
 		o, err := check.Differ(p, &q, now, check.DiffWork)
 		if err != nil {
@@ -53,6 +56,14 @@ func TestObserveCountsWhatIsDecidedOtherwise(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		first := *rs
+		first.Chains = slices.DeleteFunc(slices.Clone(rs.Chains), func(ch *ruleset.Chain) bool {
+			return ch.Hook != nil && !strings.HasPrefix(ch.Name, "early/")
+		})
+		before, err := ruleset.NewMachine(&first, Contents(written))
+		if err != nil {
+			t.Fatal(err)
+		}
 		s := newSampler(p, rng.Uint64())
 		for i := range 200 {
 			pkt := s.draw(i, 200)
@@ -66,7 +77,18 @@ func TestObserveCountsWhatIsDecidedOtherwise(t *testing.T) {
 				t.Fatalf("policies %d: packet %+v: %+v", seed, pkt, out)
 			}
 			var want []string
-			if d := written.Decide(&pkt); d.Verdict == policy.Deny && d.Rule != nil {
+			d := written.Decide(&pkt)
+			if p.Decide(&pkt).By == policy.ByBlock {
+				if pkt.Dir == policy.Forward {
+					continue // prerouting has dropped it
+				}
+				if d = (policy.Decision{}); o.Early != nil {
+					d = o.Early.With(f.given).Decide(&pkt)
+				}
+				out = before.Eval(&pkt) // what comes after it never sees the packet
+				early += len(out.Counters)
+			}
+			if d.Verdict == policy.Deny && d.Rule != nil {
 				n := o.Of[d.Rule]
 				want = []string{CaseName(n)}
 				if c := o.Cases[n]; c.Rule != nil && c.Old == c.New {
@@ -79,8 +101,8 @@ func TestObserveCountsWhatIsDecidedOtherwise(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d packets, %d decided otherwise; %d pairs of policies too different", pairs, counted, refused)
-	if pairs < 50*n || counted < 4*n {
+	t.Logf("%d packets, %d decided otherwise, %d of them blocked now; %d pairs of policies too different", pairs, counted, early, refused)
+	if pairs < 50*n || counted < 4*n || early < n/10 {
 		t.Error("too few to show anything")
 	}
 }

@@ -14,11 +14,19 @@ import (
 // own: where that denies a packet by a rule, the two differ. What it allows they decide alike, or cannot be told; see Notes.
 type Otherwise struct {
 	Policy *policy.Policy
-	Cases  []Case
-	Of     map[*policy.Rule]int // the case of each rule that denies
-	Notes  []string             // what is not looked at, a sentence each
+	// Early is the same for what `block` refuses now: those packets are gone before Policy could see them. It asks for nothing that is
+	// not known before connection tracking, and says nothing of transit. It is nil where there is nothing to say.
+	Early *policy.Policy
+	Cases []Case
+	Of    map[*policy.Rule]int // the case of each rule that denies
+	Notes []string             // what is not looked at, a sentence each
 	// Until is the moment from which on all this is stale, since a rule expires then; in Unix seconds, 0 for never.
 	Until int64
+}
+
+// Asks tells whether anything depends on a dynamic set.
+func (o *Otherwise) Asks(set string) bool {
+	return o.Policy.Sets[set] != nil || o.Early != nil && o.Early.Sets[set] != nil
 }
 
 // Case is packets that go from one decider to another.
@@ -65,9 +73,14 @@ func Differ(before, after *policy.Policy, now int64, work int) (*Otherwise, erro
 	i, _ := d.space.At(now).Min()
 	if times := d.space.Times(); int(i) < len(times) {
 		o.Until = times[i]
-		for _, list := range o.Policy.Lists {
-			for _, r := range list {
-				r.Expires = o.Until
+		for _, p := range []*policy.Policy{o.Policy, o.Early} {
+			if p == nil {
+				continue
+			}
+			for _, list := range p.Lists {
+				for _, r := range list {
+					r.Expires = o.Until
+				}
 			}
 		}
 	}
@@ -80,6 +93,7 @@ type otherwise struct {
 	differ
 	cases map[caseKey]int
 	rules int // written so far
+	into  *policy.Policy
 }
 
 // caseKey is what makes packets one case.
@@ -155,7 +169,7 @@ func (o *otherwise) asks(a policy.Addrs) {
 		for _, name := range slices.Concat(t.In, t.NotIn) {
 			for _, p := range []*policy.Policy{o.old, o.new} {
 				if set := p.Sets[name]; set != nil && set.Dynamic != nil {
-					o.Policy.Sets[name] = set
+					o.into.Sets[name] = set
 				}
 			}
 		}
@@ -176,7 +190,20 @@ func (o *otherwise) direction(dir policy.Dir, work int) error {
 	if len(open) > 0 {
 		return fmt.Errorf("the policies are too different to say what is decided otherwise: not decided for %s", o.naming.packets(&open[0]).Text)
 	}
-	all = slices.DeleteFunc(all, func(f found) bool { return !o.matters(s, &f) })
+	var early []found
+	all = slices.DeleteFunc(all, func(f found) bool {
+		if s.old.entries[f.old].Decision.By != policy.ByBlock {
+			return !o.matters(&f)
+		}
+		if f.from.verdict != f.to.verdict {
+			early = append(early, f)
+		}
+		return true
+	})
+	if err := o.early(s, dir, early); err != nil {
+		return err
+	}
+	o.into = o.Policy
 	for _, rules := range []bool{false, true} {
 		if rules {
 			o.passed(s, dir)
@@ -194,12 +221,23 @@ func (o *otherwise) direction(dir policy.Dir, work int) error {
 	return nil
 }
 
-// matters tells whether packets get another verdict, or a limit that may refuse them.
-func (o *otherwise) matters(s *sides, f *found) bool {
-	if s.old.entries[f.old].Decision.By == policy.ByBlock {
-		o.note("what `block` refuses now is not counted: it is dropped before connections are told apart")
-		return false
+// early writes rules for what block refuses now.
+func (o *otherwise) early(s *sides, dir policy.Dir, list []found) error {
+	switch {
+	case len(list) == 0:
+		return nil
+	case dir == policy.Forward:
+		o.note("transit that `block` refuses now is not counted: it is dropped before it is known to be transit by which interface")
+		return nil
+	case o.Early == nil:
+		o.Early = &policy.Policy{Entry: o.Policy.Entry, Base: policy.Base{Loopback: true}, Sets: map[string]*policy.Set{}, Given: map[string]addrset.Addrs{}}
 	}
+	o.into = o.Early
+	return o.write(s, dir, list)
+}
+
+// matters tells whether packets get another verdict, or a limit that may refuse them.
+func (o *otherwise) matters(f *found) bool {
 	if f.from.verdict != f.to.verdict {
 		return true
 	}
@@ -294,7 +332,7 @@ func (o *otherwise) write(s *sides, dir policy.Dir, list []found) error {
 		}
 		o.Of[o.add(dir, l.Match, l.d, policy.Deny)] = l.n
 	}
-	if n := len(o.Policy.Lists[dir]); n > mostOtherwise {
+	if n := len(o.into.Lists[dir]); n > mostOtherwise {
 		return fmt.Errorf("the policies are too different: `%s` has %d kinds of packets that they treat differently, and %d are the most", dir, n, mostOtherwise)
 	}
 	return nil
@@ -312,7 +350,7 @@ func (f *found) families() []*space.Box {
 func (o *otherwise) add(dir policy.Dir, m policy.Match, d policy.Decision, v policy.Verdict) *policy.Rule {
 	o.rules++
 	r := &policy.Rule{ID: fmt.Sprint(o.rules), List: dir, At: d.At, Text: d.By, Match: m, Action: policy.Action{Verdict: v}}
-	o.Policy.Lists[dir] = append(o.Policy.Lists[dir], r)
+	o.into.Lists[dir] = append(o.into.Lists[dir], r)
 	o.asks(m.From)
 	o.asks(m.To)
 	return r
