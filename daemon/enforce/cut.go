@@ -209,13 +209,68 @@ func (e *Enforcer) cutRefused(ctx context.Context, before *policy.Policy, r *Rep
 
 // cutBanned ends, some moments later, the connections of prefixes that were put into a dynamic set, as far as they are refused for that. What
 // block refuses is dead at once, by the kernel's table.
-func (e *Enforcer) cutBanned(prefixes []netip.Prefix) {
-	c := e.cutter()
-	var banned addrset.Addrs
-	for _, p := range prefixes {
-		banned = banned.Union(addrset.OfPrefix(canonical(p)))
+func (e *Enforcer) cutBanned(prefixes []netip.Prefix) { e.cutLater(prefixes) }
+
+// release has connections begin anew, some moments later, that were cut and are not refused any more.
+func (e *Enforcer) release() {
+	if e.drops(e.running.Policy) {
+		e.cutLater(nil)
 	}
-	e.afterwards(c, func(scene *impact.Scene) func(impact.Answer, *host.Flow) bool {
+}
+
+// backlog is what is to be cut when an answer is out. However many bans come while the connections are gone through, they are gone through
+// once more.
+type backlog struct {
+	mu     sync.Mutex
+	last   *cutter // of the latest change; nil where there is nothing to do
+	banned []netip.Prefix
+	busy   bool
+}
+
+// take is what there is to do; the cutter is nil, and nobody busy any more, where there is nothing.
+func (b *backlog) take() (*cutter, []netip.Prefix) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c, banned := b.last, b.banned
+	b.last, b.banned, b.busy = nil, nil, c != nil
+	return c, banned
+}
+
+// add adds to what there is to do, and tells whether somebody has to be found who does it.
+func (b *backlog) add(c *cutter, prefixes []netip.Prefix) (idle bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	idle = !b.busy
+	b.last, b.banned, b.busy = c, append(b.banned, prefixes...), true
+	return idle
+}
+
+// cutLater cuts beside what comes next. Close waits for it.
+func (e *Enforcer) cutLater(prefixes []netip.Prefix) {
+	if !e.backlog.add(e.cutter(), prefixes) {
+		return
+	}
+	e.later.Go(func() {
+		for c, banned := e.backlog.take(); c != nil; c, banned = e.backlog.take() {
+			cuts, err := c.of(context.Background(), c.newlyRefused(banned))
+			if err != nil {
+				e.opt.Log.Warn("connections of banned addresses may go on", "error", err)
+			}
+			e.tellCut(cuts)
+		}
+	})
+}
+
+// newlyRefused picks connections of banned prefixes that are refused since they are banned, or that end in any case.
+func (c *cutter) newlyRefused(prefixes []netip.Prefix) picker {
+	var four []addrset.Range[addrset.U32]
+	var six []addrset.Range[addrset.U128]
+	for _, p := range prefixes {
+		a := addrset.OfPrefix(canonical(p))
+		four, six = append(four, a.V4.Ranges()...), append(six, a.V6.Ranges()...)
+	}
+	banned := addrset.Addrs{V4: addrset.Of(four...), V6: addrset.Of(six...)}
+	return func(scene *impact.Scene) func(impact.Answer, *host.Flow) bool {
 		before := *scene
 		before.Given = map[string]addrset.Addrs{}
 		for name, set := range scene.Given {
@@ -227,27 +282,7 @@ func (e *Enforcer) cutBanned(prefixes []netip.Prefix) {
 			return a.Refused() && slices.ContainsFunc(ends, func(end netip.AddrPort) bool { return banned.Contains(end.Addr()) }) &&
 				(impact.Ends(c.policy, a) || !without.Flow(f).Refused())
 		}
-	})
-}
-
-// release has connections begin anew, some moments later, that were cut and are not refused any more.
-func (e *Enforcer) release() {
-	if p := e.running.Policy; e.drops(p) {
-		e.afterwards(e.cutter(), func(*impact.Scene) func(impact.Answer, *host.Flow) bool {
-			return func(impact.Answer, *host.Flow) bool { return false }
-		})
 	}
-}
-
-// afterwards cuts beside what comes next. Close waits for it.
-func (e *Enforcer) afterwards(c *cutter, pick picker) {
-	e.later.Go(func() {
-		cuts, err := c.of(context.Background(), pick)
-		if err != nil {
-			e.opt.Log.Warn("connections of banned addresses may go on", "error", err)
-		}
-		e.tellCut(cuts)
-	})
 }
 
 // tellCut logs what was cut.

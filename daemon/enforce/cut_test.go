@@ -503,6 +503,34 @@ func TestBansCut(t *testing.T) {
 	}
 }
 
+// TestManyBansCut has each of many bans in a row cut, though connections are gone through for several at a time.
+func TestManyBansCut(t *testing.T) {
+	p := enterPair(t)
+	e := openIn(t, p.Host)
+	apply(t, e, "version: 1\nsets: {banned: {dynamic: true}}\nblock: [banned]\nin: [{allow: udp/7001, from: any, id: games}]\n")
+	server := udpServer(t, p.Host, net.JoinHostPort(nstest.Host4, "7001"))
+	var talks []*talk
+	for i := range 40 {
+		addr := fmt.Sprintf("198.51.100.%d", 100+i)
+		p.Peer.Addr(t, nstest.Iface, addr+"/24")
+		u := udp(t, p.Peer, addr, server.LocalAddr().String())
+		c := &talk{near: from{server, u.LocalAddr()}, far: u}
+		c.begin(t, "by the peer")
+		talks = append(talks, c)
+	}
+	before := flowsTo(t, e, nstest.Host4)
+	for i := range talks[1:] {
+		if _, err := e.Ban(t.Context(), BanRequest{Prefixes: []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("198.51.100.%d/32", 101+i))}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.later.Wait()
+	if n := flowsTo(t, e, nstest.Host4); n != 1 || before != len(talks) {
+		t.Errorf("%d of %d connections are left, want 1", n, before)
+	}
+	talks[0].lives(t, "the one that was not banned")
+}
+
 // TestGuestListCutsNobody has a set that admits be no ban: what it leaves out, and what is kept, goes on.
 func TestGuestListCutsNobody(t *testing.T) {
 	const text = "version: 1\nsets: {guests: {dynamic: true}}\nin:\n  - {allow: [udp/7001, tcp/7002], from: any, id: games}\n  - {allow: http, from: guests, id: web}\n"

@@ -62,6 +62,7 @@ type Enforcer struct {
 	ssh     []string        // cgroups of SSH services
 	cutting sync.Mutex      // connections are cut
 	later   sync.WaitGroup  // they will be, when the answer is out
+	backlog backlog         // what of them
 	stored  bool            // running is, or is being, stored as the last good policy; or is none to store
 }
 

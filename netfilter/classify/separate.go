@@ -243,7 +243,7 @@ func (b *builder) separate(items []item, cell *Box, p Probe, mayBeLate bool) *se
 			continue
 		}
 		v := p.value(m, b.Width)
-		guards = out.meeting(guards[:0], m, v, 0, limit+1)
+		guards = out.meeting(guards[:0], m, v, 0, m.line, limit+1)
 		many := len(guards) > limit
 		if many && !mayBeLate {
 			out.insert(i)
@@ -356,19 +356,9 @@ func (o *outside) insert(i int) {
 	slices.Sort(o.buckets[o.bucket(&o.items[i])])
 }
 
-// meet is how many items below an end meet a member.
-func (o *outside) meet(m *item, v Value, end int32) int {
-	n := 0
-	for _, i := range o.meeting(nil, m, v, 0, len(o.items)) {
-		if o.items[i].line < end {
-			n++
-		}
-	}
-	return n
-}
-
-// meeting appends the items before a member that meet it and lead elsewhere, from a line on; not more than most, and not in order.
-func (o *outside) meeting(dst []int32, m *item, v Value, from int32, most int) []int32 {
+// meeting appends the items before a member that meet it and lead elsewhere, from a line up to before another; not more than most, and not
+// in order.
+func (o *outside) meeting(dst []int32, m *item, v Value, from, to int32, most int) []int32 {
 	target := o.lines[m.line].Target
 	byLine := func(i, line int32) int { return cmp.Compare(o.items[i].line, line) }
 	for _, sh := range o.shapes {
@@ -379,7 +369,7 @@ func (o *outside) meeting(dst []int32, m *item, v Value, from int32, most int) [
 		}
 		for _, i := range list {
 			it := &o.items[i]
-			if it.line >= m.line {
+			if it.line >= to {
 				break
 			}
 			if (it.guard || o.lines[it.line].Target != target) && it.overlaps(&m.Box) {

@@ -59,8 +59,9 @@ func (b *builder) spine(items []item, cell Box) *Node {
 		cell: cell, left: [][]item{items}, users: make(map[part][]*late), made: make(map[part]*Node), rests: make(map[part]*Node),
 		tables: make(map[table]*Table), counts: make(map[table]map[*group]int),
 	}
+	most := min(b.Late, (b.Levels-others)/2)
 	for late := 0; ; {
-		s := b.step(items, &cell, late < b.Late)
+		s := b.step(items, &cell, late < most)
 		if s == nil {
 			break
 		}
@@ -75,10 +76,12 @@ func (b *builder) spine(items []item, cell Box) *Node {
 	return sp.node(b, part{end: math.MaxInt32})
 }
 
+// others is how many levels the root and what comes after all late steps take.
+const others = 1 + maxDepth
+
 // spread has as many late steps as must take two levels instead of three, the last ones: what is shared is in each of their members' nodes,
 // which is the less, the fewer steps follow.
 func (sp *spine) spread(b *builder) {
-	const others = 1 + maxDepth // levels
 	levels := others
 	for _, s := range sp.steps {
 		if len(s.late) > 0 {
@@ -144,7 +147,7 @@ func (sp *spine) add(b *builder, s *separation) {
 		}
 		l.spine, l.step, l.part = sp, s, p
 		const least = 6 // lines that are tested one by one at less cost
-		if l.calls = l.outside.meet(&l.it, l.value, p.end) > least; l.calls {
+		if l.calls = len(l.outside.meeting(nil, &l.it, l.value, 0, p.end, least+1)) > least; l.calls {
 			sp.users[p] = append(sp.users[p], l)
 			if shared := p.shared(); shared != p {
 				sp.users[shared] = append(sp.users[shared], l)
@@ -297,7 +300,7 @@ func (l *late) node(b *builder) *Node {
 		from = l.part.end
 	}
 	var rest []item
-	for _, i := range l.outside.meeting(nil, &l.it, l.value, from, len(l.outside.items)) {
+	for _, i := range l.outside.meeting(nil, &l.it, l.value, from, l.it.line, len(l.outside.items)) {
 		o := &l.outside.items[i]
 		rest = append(rest, b.item(o.meet(&l.it.Box), int(o.line), false))
 	}

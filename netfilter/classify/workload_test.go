@@ -62,7 +62,7 @@ func TestWorkloads(t *testing.T) {
 			sparing := n == large && shape == workload.FW
 			w := workload.Generate(shape, n, 1)
 			lines, width := linesOf(w)
-			root := Build(lines, Options{Width: width, Guards: 4, MoreGuards: 32, Late: 4, Levels: levels, Sparing: sparing})
+			root := Build(lines, Options{Width: width, Guards: 4, MoreGuards: 32, Late: 5, Levels: levels, Sparing: sparing})
 			var s size
 			if depth := root.measure(&s); depth > levels {
 				t.Errorf("%s, %d lines: %d nodes follow one another, want at most %d", shape, n, depth, levels)
@@ -98,7 +98,7 @@ func BenchmarkBuild(b *testing.B) {
 		lines, width := linesOf(workload.Generate(shape, 10_000, 1))
 		b.Run(string(shape), func(b *testing.B) {
 			for b.Loop() {
-				Build(lines, Options{Width: width, Guards: 4, MoreGuards: 32, Late: 4, Levels: levels})
+				Build(lines, Options{Width: width, Guards: 4, MoreGuards: 32, Late: 5, Levels: levels})
 			}
 		})
 	}

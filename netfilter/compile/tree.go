@@ -28,8 +28,8 @@ type tree struct {
 
 // The bounds of a structure, see classify.Options.
 const (
-	guards, moreGuards = 4, 32
-	late               = 4
+	guards, moreGuards, mostGuards = 4, 32, 64 // most of many lines
+	late                           = 5
 	// manyBytes is from how much memory a line on a structure is to be sparing with it, or of how many lines.
 	manyBytes, manyLines = 2500, 30_000
 	// mostBytes is how much memory a structure may take for each line; one that takes more is made again with fewer guards.
@@ -40,7 +40,9 @@ const (
 func (t *tree) build(reached int) {
 	const followed = 16 // chains, by the kernel
 	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions()}
-	opt.Sparing = len(t.lines) >= manyLines
+	if len(t.lines) >= manyLines {
+		opt.Sparing, opt.MoreGuards = true, mostGuards
+	}
 	t.root = classify.Build(t.boxes, opt)
 	if bytes := t.root.Bytes(); !opt.Sparing && bytes > manyBytes*len(t.lines) {
 		opt.Sparing = true

@@ -38,6 +38,8 @@ func allSections() []section {
 		{"established", "a packet of an established connection", (*bench).establishedPackets},
 		{"blocked", "a packet from a blocked source", (*bench).blockedSources},
 		{"load", "from the policy to enforcement: time and memory", (*bench).loads},
+		{"bulk", "lists of a million", (*bench).bulk},
+		{"reload", "changes, checks and the daemon", (*bench).reloads},
 	}
 }
 

@@ -25,18 +25,23 @@ const loadVariable = "RINGWALL_BENCH_LOAD"
 
 // TestMain makes a process of its own for each measured load, so that its memory can be told.
 func TestMain(m *testing.M) {
-	if spec := os.Getenv(loadVariable); spec != "" {
-		took, err := load(spec)
-		if err == nil {
-			err = json.NewEncoder(os.Stdout).Encode(took)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
+	var took any
+	var err error
+	switch spec, file := os.Getenv(loadVariable), os.Getenv(listVariable); {
+	case spec != "":
+		took, err = load(spec)
+	case file != "":
+		took, err = loadList(file)
+	default:
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(took)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 // took is what one load took, times in milliseconds.
@@ -98,19 +103,23 @@ func load(spec string) (*took, error) {
 	return out, err
 }
 
-// peak is the most memory that was resident, in MB.
-func peak() (float64, error) {
-	text, err := os.ReadFile("/proc/self/status")
+// peak is the most memory of this process that was resident, in MB.
+func peak() (float64, error) { return memory(os.Getpid(), "VmHWM:") }
+
+// memory is a line of what the kernel says of a process's memory, in MB.
+func memory(pid int, name string) (float64, error) {
+	file := fmt.Sprintf("/proc/%d/status", pid)
+	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 64)
 			return kb / 1024, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/self/status has no VmHWM")
+	return 0, fmt.Errorf("%s has no %s", file, name)
 }
 
 // cgroup is a control group, whose kernel memory is what its processes have had the kernel keep: rules, sets and chains are
