@@ -94,7 +94,11 @@ func (g *guard) deafen() {
 // hear takes an event up. Many in a short time lead to few looks: those that find nothing take a fifth of the time.
 func (g *guard) hear(ctx context.Context, d *daemon, e kernel.Event, more bool) {
 	if !more {
-		g.events = nil
+		g.stop()
+		g.events, g.stop = nil, nil
+		if ctx.Err() == nil {
+			d.log.Warn("who changes the table can't be named any more")
+		}
 		return
 	}
 	g.name(e)

@@ -54,6 +54,9 @@ func cornersBefore() [2]familyCorners {
 	}
 }
 
+// overLoopback has a packet run over loopback.
+func overLoopback(pkt *policy.Packet) { pkt.IIf, pkt.OIf = policy.Loopback, policy.Loopback }
+
 // base has packets of a family judged at the corners of what stands before the rules, whatever the policy.
 func (w *witness) base(dir policy.Dir, six bool) error {
 	var failed error
@@ -88,6 +91,7 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 						icmp(t.proto, typ, func(pkt *policy.Packet) { pkt.HopLimit, pkt.Spoofed = hops, spoofed })
 					}
 				}
+				icmp(t.proto, typ, overLoopback)
 			}
 		}
 		for i, src := range f.sources {
@@ -101,6 +105,10 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 						if i < 2 {
 							pkt.Dst = f.targets[0] // neither end is blocked
 						}
+					})
+					ask(func(pkt *policy.Packet) {
+						pkt.Src, pkt.Proto, pkt.Sport, pkt.Dport = src, policy.ProtoUDP, sport, dport
+						overLoopback(pkt)
 					})
 				}
 			}

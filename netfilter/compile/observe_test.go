@@ -15,7 +15,7 @@ import (
 // The table that counts lets every packet on, and counts just what two policies decide otherwise, each packet in its case.
 func TestObserveCountsWhatIsDecidedOtherwise(t *testing.T) {
 	var pairs, counted, refused, early int
-	n := rounds(t, 150)
+	n := rounds(t, 60)
 	for seed := range uint64(n) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		w := newWriter(rng)
