@@ -18,6 +18,9 @@ type Change struct {
 	rules   map[string]int   // how many rules the chains whose handles are needed had
 	handles handles          // as far as they are known
 	planned bool             // made from what the kernel said
+
+	// first is what is carried out in a transaction before the rest, nil where there is only one: see lingering.
+	first *Change
 }
 
 // tableStep is what becomes of the table itself.

@@ -240,6 +240,14 @@ func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset) (
 		if c.features.Persist && o.Orphan {
 			ch.table = tableAdopted
 		}
+		if mid := lingering(o.Ruleset, want); mid != nil {
+			first := diff(o.Ruleset, mid, o.Unread)
+			first.handles, first.table, first.Generation, first.planned = o.handles, ch.table, o.Generation, true
+			if err := c.refill(ctx, first, o.Ruleset); err != nil {
+				return nil, err
+			}
+			ch.first = first
+		}
 	}
 	return ch, c.refill(ctx, ch, o.Ruleset)
 }
@@ -304,7 +312,8 @@ func (c *Conn) Validate(ctx context.Context, ch *Change) error {
 	return tx.refused(c.transact(ctx, tx.batch))
 }
 
-// Commit carries a change out in one transaction, all or nothing; the table of a past owner is taken over before it. Where someone changed any table since the change was planned
+// Commit carries a change out in one transaction, all or nothing; the table of a past owner is taken over before it, and maps that
+// no rule asks any more are removed in another after it (see lingering). Where someone changed any table since the change was planned
 // the error is ErrStale, nothing has happened, and the caller plans anew; after three in a row the next attempt goes unguarded
 // where this Conn owns the table, which nobody else can change then.
 func (c *Conn) Commit(ctx context.Context, ch *Change) error {
@@ -314,7 +323,14 @@ func (c *Conn) Commit(ctx context.Context, ch *Change) error {
 }
 
 func (c *Conn) commit(ctx context.Context, ch *Change) error {
-	if ch.Empty() {
+	switch {
+	case ch.Empty():
+		return nil
+	case ch.first != nil:
+		if err := c.commit(ctx, ch.first); err != nil {
+			return err
+		}
+		c.clear(ctx, ch.want)
 		return nil
 	}
 	ch, err := c.adopted(ctx, ch)
