@@ -65,11 +65,10 @@ func byName[T any](list []T, name func(T) string) map[string]T {
 }
 
 func (d *differ) index(have, want *ruleset.Ruleset) {
-	chain := func(c *ruleset.Chain) string { return c.Name }
 	set := func(s *ruleset.Set) string { return s.Name }
 	counter := func(c ruleset.Counter) string { return c.Name }
 	limit := func(l ruleset.LimitObject) string { return l.Name }
-	d.haveChains, d.wantChains = byName(have.Chains, chain), byName(want.Chains, chain)
+	d.haveChains, d.wantChains = byName(have.Chains, chainName), byName(want.Chains, chainName)
 	d.haveSets, d.wantSets = byName(have.Sets, set), byName(want.Sets, set)
 	d.haveCounters, d.wantCounters = byName(have.Counters, counter), byName(want.Counters, counter)
 	d.haveLimits, d.wantLimits = byName(have.Limits, limit), byName(want.Limits, limit)

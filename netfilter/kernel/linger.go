@@ -34,23 +34,30 @@ func lingering(have, want *ruleset.Ruleset) *ruleset.Ruleset {
 	if len(asked) == 0 {
 		return nil
 	}
-	maps := slices.DeleteFunc(slices.Clone(have.Maps), func(m *ruleset.Map) bool { return !asked[m.Name] })
-	chains := make(map[string]bool, len(want.Chains))
-	for _, c := range want.Chains {
-		chains[c.Name] = true
+	was, is := byName(have.Chains, chainName), byName(want.Chains, chainName)
+	// A chain that is made anew can't be while a map leads to it.
+	anew := func(e ruleset.MapElem) bool {
+		w := is[e.Verdict.Chain]
+		return w != nil && was[w.Name] != nil && !sameHook(was[w.Name].Hook, w.Hook)
+	}
+	maps := slices.DeleteFunc(slices.Clone(have.Maps), func(m *ruleset.Map) bool { return !asked[m.Name] || slices.ContainsFunc(m.Elems, anew) })
+	if len(maps) == 0 {
+		return nil
 	}
 	mid := *want
 	mid.Maps, mid.Chains = slices.Concat(want.Maps, maps), slices.Clone(want.Chains)
 	for _, m := range maps {
 		for _, e := range m.Elems {
-			if to := e.Verdict.Chain; to != "" && !chains[to] {
-				chains[to] = true
-				mid.Chains = append(mid.Chains, &ruleset.Chain{Name: to})
+			if to := e.Verdict.Chain; to != "" && is[to] == nil {
+				is[to] = &ruleset.Chain{Name: to}
+				mid.Chains = append(mid.Chains, is[to])
 			}
 		}
 	}
 	return &mid
 }
+
+func chainName(c *ruleset.Chain) string { return c.Name }
 
 // clear removes what a change has left for packets under way. The change is done: what can't be removed now goes with the next
 // change, or when the table is next compared.
