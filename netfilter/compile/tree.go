@@ -29,7 +29,7 @@ type tree struct {
 // The bounds of a structure, see classify.Options.
 const (
 	guards, moreGuards, mostGuards = 4, 32, 64 // most of many lines
-	late, mostLate                 = 4, 5
+	late                           = 4
 	// manyBytes is from how much memory a line on a structure is to be sparing with it, or of how many lines.
 	manyBytes, manyLines = 2500, 30_000
 	// mostBytes is how much memory a structure may take for each line; one that takes more is made again with fewer guards.
@@ -41,7 +41,7 @@ func (t *tree) build(reached int) {
 	const followed = 16 // chains, by the kernel
 	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions()}
 	if len(t.lines) >= manyLines {
-		opt.Sparing, opt.MoreGuards, opt.Late = true, mostGuards, mostLate
+		opt.Sparing, opt.MoreGuards = true, mostGuards
 	}
 	t.root = classify.Build(t.boxes, opt)
 	if bytes := t.root.Bytes(); !opt.Sparing && bytes > manyBytes*len(t.lines) {
