@@ -19,28 +19,6 @@ const (
 	nobody    = "version: 1\nin:\n  - {allow: http, from: any, id: web}\n"
 )
 
-// listen listens on a port in a namespace, and takes connections until the test ends.
-func listen(t testing.TB, ns *nstest.NS, addr string) net.Listener {
-	t.Helper()
-	var l net.Listener
-	var err error
-	ns.Do(t, func() { l, err = net.Listen("tcp", addr) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			defer c.Close()
-		}
-	}()
-	return l
-}
-
 // dial connects from a namespace, which must succeed.
 func dial(t testing.TB, ns *nstest.NS, addr string) net.Conn {
 	t.Helper()
@@ -61,7 +39,7 @@ func visited(t *testing.T, text string) (w *wall, session net.Conn) {
 	nstest.Veth(t, w.ns, "veth0", peer, "veth0")
 	w.ns.Addr(t, "veth0", "192.0.2.1/24")
 	peer.Addr(t, "veth0", "192.0.2.2/24")
-	listen(t, w.ns, ":22")
+	w.ns.Listen(t, ":22", func(net.Conn) { <-t.Context().Done() })
 	return w, dial(t, peer, "192.0.2.1:22")
 }
 

@@ -233,13 +233,7 @@ func TestObserve(t *testing.T) {
 	}
 
 	// A ban changes what the policies do with packets.
-	if _, err := w.client.Ban(ctx, enforce.BanRequest{Prefixes: prefixes(nstest.Peer4)}); err != nil {
-		t.Fatal(err)
-	}
-	until(t, "the ban is observed", func() (bool, string) {
-		list := w.ns.Run(t, "nft", "list", "table", "inet", "ringwall-observe")
-		return strings.Contains(list, "elements = { "+nstest.Peer4), list
-	})
+	w.banPeer(t)
 	got := net.heard[7000].Load()
 	net.udp(t, 7000, 2)
 	until(t, "only IPv6 gets through", func() (bool, string) {
@@ -397,15 +391,21 @@ func TestObserveUnblocks(t *testing.T) {
 		t.Errorf("observing changed the table that is enforced:\n%s\n%s", table, now)
 	}
 	// A ban refuses under both policies.
-	if _, err := w.client.Ban(ctx, enforce.BanRequest{Prefixes: prefixes(nstest.Peer4)}); err != nil {
+	w.banPeer(t)
+	net.udp(t, 53, 3)
+	until(t, "IPv6 gets through", func() (bool, string) { n := net.heard[53].Load(); return n == 8, fmt.Sprint(n) })
+	r, err = w.client.Observed(ctx)
+	expectCounts(t, r, err, want)
+}
+
+// banPeer bans the peer, and waits until that is observed.
+func (w *wall) banPeer(t *testing.T) {
+	t.Helper()
+	if _, err := w.client.Ban(t.Context(), enforce.BanRequest{Prefixes: prefixes(nstest.Peer4)}); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the ban is observed", func() (bool, string) {
 		list := w.ns.Run(t, "nft", "list", "table", "inet", "ringwall-observe")
 		return strings.Contains(list, "elements = { "+nstest.Peer4), list
 	})
-	net.udp(t, 53, 3)
-	until(t, "IPv6 gets through", func() (bool, string) { n := net.heard[53].Load(); return n == 8, fmt.Sprint(n) })
-	r, err = w.client.Observed(ctx)
-	expectCounts(t, r, err, want)
 }

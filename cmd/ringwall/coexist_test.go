@@ -175,23 +175,7 @@ func (n *neighbourhood) reaches(t *testing.T, port int) (ok bool) {
 // serveHello answers at a port of the host.
 func (n *neighbourhood) serveHello(t *testing.T, port int) {
 	t.Helper()
-	var l net.Listener
-	var err error
-	n.Host.Do(t, func() { l, err = net.Listen("tcp", fmt.Sprint(":", port)) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			c.Write([]byte("hello"))
-			c.Close()
-		}
-	}()
+	n.Host.Listen(t, fmt.Sprint(":", port), func(c net.Conn) { c.Write([]byte("hello")) })
 }
 
 // ringwall is the program under test, with a daemon.

@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"ringwall/netfilter/nstest"
 )
 
 // The installer refuses to run beside an active firewalld or ufw unless told. Here it meets a systemctl and a ufw that only pretend,
 // and a build that fails, so that nothing is installed where it goes on.
 func TestInstallRefusesBesideOthers(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("needs root, for mounts of its own")
+		nstest.Missing(t, "needs root, for mounts of its own")
 	}
 	script, err := filepath.Abs("../../scripts/install")
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	"ringwall/daemon/observe"
 	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
+	"ringwall/netfilter/nstest"
 	"ringwall/rules/diag"
 	"ringwall/rules/source"
 )
@@ -333,7 +334,7 @@ func TestListenTakesOver(t *testing.T) {
 func dialAs(t *testing.T, path string, uid, gid uint32, groups []uint32) net.Conn {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("takes root, to be somebody else")
+		nstest.Missing(t, "takes root, to be somebody else")
 	}
 	type result struct {
 		conn net.Conn

@@ -11,6 +11,7 @@ import (
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
 	"ringwall/netfilter/kernel"
+	"ringwall/netfilter/nstest"
 	"ringwall/rules/policy"
 )
 
@@ -117,7 +118,7 @@ func TestForwarding(t *testing.T) {
 func TestWritten(t *testing.T) {
 	root := tree(t, map[string]string{"etc/good.yaml": "", "etc/bad.yaml": "", "own/theirs.yaml": ""})
 	if os.Getuid() != 0 {
-		t.Skip("needs root, to give files away")
+		nstest.Missing(t, "needs root, to give files away")
 	}
 	for _, err := range []error{os.Chmod(root.path("etc/bad.yaml"), 0o666), os.Chown(root.path("own/theirs.yaml"), 65534, 65534)} {
 		if err != nil {

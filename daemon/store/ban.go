@@ -1,8 +1,6 @@
 package store
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/netip"
 	"time"
 )
@@ -15,24 +13,14 @@ type Ban struct {
 }
 
 // SaveBans puts bans in the place of all that were stored.
-func (d Dir) SaveBans(bans []Ban) error {
-	body, err := json.Marshal(bans)
-	if err != nil {
-		return fmt.Errorf("save bans: %w", err)
-	}
-	return d.seal(bansFile, just(body))
-}
+func (d Dir) SaveBans(bans []Ban) error { return d.sealJSON(bansFile, bans) }
 
 // Bans returns what SaveBans wrote, those that have ended since included. Where there was nothing it returns none and
 // an error that wraps fs.ErrNotExist; where the file can't be trusted the error is a *CorruptError.
 func (d Dir) Bans() ([]Ban, error) {
-	body, err := d.unseal(bansFile)
+	bans, err := unsealJSON[[]Ban](d, bansFile)
 	if err != nil {
 		return nil, err
-	}
-	var bans []Ban
-	if err := json.Unmarshal(body, &bans); err != nil {
-		return nil, d.corrupt(bansFile, "it does not parse", err)
 	}
 	for _, b := range bans {
 		if b.Set == "" || !b.Prefix.IsValid() {

@@ -106,6 +106,22 @@ func (d Dir) replace(path string, content func(io.Writer) error) error {
 	return d.sync() // the rename itself is on disk only now
 }
 
+// remove forgets files; those that are not there are none of its concern. They are gone from the disk when it returns.
+func (d Dir) remove(names ...string) error {
+	removed := false
+	for _, name := range names {
+		err := os.Remove(filepath.Join(d.path, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("state directory: %w", err)
+		}
+		removed = removed || err == nil
+	}
+	if !removed {
+		return nil
+	}
+	return d.sync()
+}
+
 // sync has what was named, renamed and removed in the directory on disk.
 func (d Dir) sync() error {
 	dir, err := os.Open(d.path)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -56,11 +55,7 @@ func (d Dir) AddGood(g Good) error {
 	if err := d.linkLastGood(g.Digest); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	body, err := json.Marshal(all)
-	if err != nil {
-		return fmt.Errorf("history: %w", err)
-	}
-	if err := d.seal(historyFile, just(body)); err != nil {
+	if err := d.sealJSON(historyFile, all); err != nil {
 		return err
 	}
 	if err := d.tidyPolicies(all); err != nil {
@@ -71,13 +66,9 @@ func (d Dir) AddGood(g Good) error {
 
 // History returns the last good policies, the newest first, with LastGood's errors.
 func (d Dir) History() ([]Good, error) {
-	body, err := d.unseal(historyFile)
+	all, err := unsealJSON[[]Good](d, historyFile)
 	if err != nil {
 		return nil, err
-	}
-	var all []Good
-	if err := json.Unmarshal(body, &all); err != nil {
-		return nil, d.corrupt(historyFile, "it does not parse", err)
 	}
 	for _, g := range all {
 		if !isDigest(g.Digest) {

@@ -2,11 +2,6 @@ package store
 
 import (
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -22,32 +17,10 @@ type Observation struct {
 }
 
 // SaveObservation puts o in the place of the one before it.
-func (d Dir) SaveObservation(o Observation) error {
-	body, err := json.Marshal(o)
-	if err != nil {
-		return fmt.Errorf("save what is observed: %w", err)
-	}
-	return d.seal(observationFile, just(body))
-}
+func (d Dir) SaveObservation(o Observation) error { return d.sealJSON(observationFile, o) }
 
 // Observation returns what SaveObservation wrote, with LastGood's errors.
-func (d Dir) Observation() (Observation, error) {
-	body, err := d.unseal(observationFile)
-	if err != nil {
-		return Observation{}, err
-	}
-	var o Observation
-	if err := json.Unmarshal(body, &o); err != nil {
-		return Observation{}, d.corrupt(observationFile, "it does not parse", err)
-	}
-	return o, nil
-}
+func (d Dir) Observation() (Observation, error) { return unsealJSON[Observation](d, observationFile) }
 
 // DropObservation forgets what SaveObservation wrote. That there is nothing is no error.
-func (d Dir) DropObservation() error {
-	err := os.Remove(filepath.Join(d.path, observationFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (d Dir) DropObservation() error { return d.remove(observationFile) }

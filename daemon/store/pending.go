@@ -1,14 +1,6 @@
 package store
 
-import (
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"time"
-)
+import "time"
 
 // Pending is a change that is enforced and not confirmed: until it is, the last good policy is the one before it, which
 // comes back when the time is over.
@@ -35,42 +27,13 @@ type Pending struct {
 }
 
 // SavePending records a change that is not confirmed. It is on disk when SavePending returns.
-func (d Dir) SavePending(p Pending) error {
-	body, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("save the pending change: %w", err)
-	}
-	return d.seal(pendingFile, just(body))
-}
+func (d Dir) SavePending(p Pending) error { return d.sealJSON(pendingFile, p) }
 
 // Pending returns what SavePending wrote, with LastGood's errors.
-func (d Dir) Pending() (Pending, error) {
-	body, err := d.unseal(pendingFile)
-	if err != nil {
-		return Pending{}, err
-	}
-	var p Pending
-	if err := json.Unmarshal(body, &p); err != nil {
-		return Pending{}, d.corrupt(pendingFile, "it does not parse", err)
-	}
-	return p, nil
-}
+func (d Dir) Pending() (Pending, error) { return unsealJSON[Pending](d, pendingFile) }
 
 // RemovePending forgets the pending change, and the policy that SaveUnconfirmed stored for it.
-func (d Dir) RemovePending() error {
-	removed := false
-	for _, name := range []string{pendingFile, unconfirmedFile} {
-		err := os.Remove(filepath.Join(d.path, name))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("state directory: %w", err)
-		}
-		removed = removed || err == nil
-	}
-	if !removed {
-		return nil
-	}
-	return d.sync()
-}
+func (d Dir) RemovePending() error { return d.remove(pendingFile, unconfirmedFile) }
 
 // SaveUnconfirmed stores the policy of the pending change, for a restart within its window.
 func (d Dir) SaveUnconfirmed(g LastGood) error { return d.savePolicy(unconfirmedFile, g) }

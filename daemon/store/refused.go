@@ -1,10 +1,6 @@
 package store
 
-import (
-	"encoding/json"
-	"fmt"
-	"time"
-)
+import "time"
 
 // Refusal is a policy that is not loaded again by itself.
 type Refusal struct {
@@ -14,23 +10,7 @@ type Refusal struct {
 }
 
 // SaveRefused puts refusals in the place of all that were stored.
-func (d Dir) SaveRefused(list []Refusal) error {
-	body, err := json.Marshal(list)
-	if err != nil {
-		return fmt.Errorf("save the refused policies: %w", err)
-	}
-	return d.seal(refusedFile, just(body))
-}
+func (d Dir) SaveRefused(list []Refusal) error { return d.sealJSON(refusedFile, list) }
 
 // Refused returns what SaveRefused wrote, with LastGood's errors.
-func (d Dir) Refused() ([]Refusal, error) {
-	body, err := d.unseal(refusedFile)
-	if err != nil {
-		return nil, err
-	}
-	var list []Refusal
-	if err := json.Unmarshal(body, &list); err != nil {
-		return nil, d.corrupt(refusedFile, "it does not parse", err)
-	}
-	return list, nil
-}
+func (d Dir) Refused() ([]Refusal, error) { return unsealJSON[[]Refusal](d, refusedFile) }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -50,6 +51,28 @@ func just(body []byte) func(io.Writer) error {
 		_, err := w.Write(body)
 		return err
 	}
+}
+
+// sealJSON seals a value as JSON.
+func (d Dir) sealJSON(name string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("write %s: %w", filepath.Join(d.path, name), err)
+	}
+	return d.seal(name, just(body))
+}
+
+// unsealJSON reads what sealJSON wrote, with unseal's errors.
+func unsealJSON[T any](d Dir, name string) (T, error) {
+	var v, none T
+	body, err := d.unseal(name)
+	if err != nil {
+		return none, err
+	}
+	if err := json.Unmarshal(body, &v); err != nil {
+		return none, d.corrupt(name, "it does not parse", err)
+	}
+	return v, nil
 }
 
 // unseal reads a sealed file. The error is a *CorruptError where its digest or its form is wrong.

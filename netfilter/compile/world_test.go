@@ -107,34 +107,11 @@ func outcome(err error) string {
 // serve answers TCP connections and echoes UDP packets on ports of a namespace, on both families.
 func serve(t testing.TB, ns *nstest.NS, ports ...int) {
 	t.Helper()
+	for _, port := range ports {
+		ns.Listen(t, ":"+strconv.Itoa(port), func(c net.Conn) { io.Copy(c, c) })
+	}
 	ns.Do(t, func() {
 		for _, port := range ports {
-			l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { l.Close() })
-			go func() {
-				for {
-					c, err := l.Accept()
-					if err != nil {
-						return
-					}
-					go func() {
-						defer c.Close()
-						buf := make([]byte, 64<<10)
-						for {
-							n, err := c.Read(buf)
-							if err != nil {
-								return
-							}
-							if _, err := c.Write(buf[:n]); err != nil {
-								return
-							}
-						}
-					}()
-				}
-			}()
 			u, err := net.ListenPacket("udp", ":"+strconv.Itoa(port))
 			if err != nil {
 				t.Fatal(err)
@@ -246,26 +223,10 @@ func fold(sum uint32) uint16 {
 // swallow reads what TCP connections to a port of a namespace send, and says so with one byte when it has all.
 func swallow(t testing.TB, ns *nstest.NS, port int) {
 	t.Helper()
-	ns.Do(t, func() {
-		l, err := net.Listen("tcp", ":"+strconv.Itoa(port))
-		if err != nil {
-			t.Fatal(err)
+	ns.Listen(t, ":"+strconv.Itoa(port), func(c net.Conn) {
+		if _, err := io.Copy(io.Discard, c); err == nil {
+			c.Write([]byte{1})
 		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					if _, err := io.Copy(io.Discard, c); err == nil {
-						c.Write([]byte{1})
-					}
-				}()
-			}
-		}()
 	})
 }
 
