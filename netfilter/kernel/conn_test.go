@@ -14,6 +14,7 @@ import (
 
 	"ringwall/netfilter/nstest"
 	"ringwall/netfilter/ruleset"
+	"ringwall/rules/addrset"
 )
 
 var ctx = context.Background()
@@ -268,6 +269,40 @@ func TestStaleGeneration(t *testing.T) {
 				t.Errorf("afterwards: %v", got)
 			}
 		})
+	}
+}
+
+// TestObservesWhatIsCommitted looks at a set that is known by its count while someone empties it: with the generation of after, it is
+// seen emptied. To wait for that raises no generation.
+func TestObservesWhatIsCommitted(t *testing.T) {
+	ns := nstest.Enter(t)
+	c := dial(t, Options{MaxElems: 1000, Without: Features{Persist: true}})
+	full := ruleset.Ruleset{Sets: []*ruleset.Set{{Name: "listed", Interval: true}}}
+	var rs []addrset.Range[addrset.U32]
+	for i := range addrset.U32(20_000) {
+		rs = append(rs, addrset.Range[addrset.U32]{Lo: 3 * i, Hi: 3 * i})
+	}
+	full.Sets[0].Elems4 = addrset.Of(rs...)
+	for range 20 {
+		apply(t, c, &full)
+		before := generation(t, c)
+		if o, err := c.Observe(ctx); err != nil || o.Generation != before || !o.Unread["listed"] || generation(t, c) != before {
+			t.Fatalf("before: %v of generation %v, %v; the generation was %v and is %v", o.Unread, o.Generation, err, before, generation(t, c))
+		}
+		flushed := make(chan error, 1)
+		go func() {
+			_, err := ns.Input(t, "", "nft", "flush set inet ringwall listed")
+			flushed <- err
+		}()
+		for deadline := time.Now().Add(10 * time.Second); generation(t, c) == before && time.Now().Before(deadline); {
+		}
+		o, err := c.Observe(ctx)
+		if err := <-flushed; err != nil {
+			t.Fatal(err)
+		}
+		if err != nil || o.Generation == before || o.Unread["listed"] {
+			t.Fatalf("after: %v, %v; the generation was %v and is %v", o.Unread, err, before, o.Generation)
+		}
 	}
 }
 

@@ -162,7 +162,7 @@ func (c *Conn) dynamicSet(ctx context.Context, name string) (*ruleset.Set, error
 // editSpans changes what a set holds, read first, in one transaction.
 func (c *Conn) editSpans(ctx context.Context, s *ruleset.Set, edit func(*spanList)) error {
 	for attempt := 1; ; attempt++ {
-		gen, err := c.read.generation(ctx)
+		gen, err := c.read.settled(ctx)
 		if err != nil {
 			return err
 		}

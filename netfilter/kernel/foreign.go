@@ -89,7 +89,7 @@ func Tables(ctx context.Context, skip ...string) ([]Table, error) {
 	r := &tableReader{socket: s, skip: skip}
 	for attempt := 0; ; attempt++ {
 		var before, after uint32
-		if before, err = s.generation(ctx); err == nil {
+		if before, err = s.settled(ctx); err == nil {
 			err = r.read(ctx)
 		}
 		if err == nil {

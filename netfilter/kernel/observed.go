@@ -80,6 +80,19 @@ func (s *socket) generation(ctx context.Context) (gen uint32, err error) {
 	return gen, wrapRead("generation", err)
 }
 
+// settled asks for the generation once no commit is under way any more. The kernel raises it before it has carried a commit out: for some
+// time, milliseconds where thousands of elements go, it answers with the new generation and what was before, such as a set's count.
+// A transaction that does nothing waits for that, and has no generation of its own.
+func (s *socket) settled(ctx context.Context) (gen uint32, err error) {
+	b := newBatch(s.about, s.nextSeq(), 0)
+	b.finish(true)
+	s.seq = b.seq
+	if err := s.send(b.buf); err != nil {
+		return 0, err
+	}
+	return s.generation(ctx)
+}
+
 func wrapRead(what string, err error) error {
 	if err == nil {
 		return nil
@@ -93,7 +106,7 @@ func wrapRead(what string, err error) error {
 
 // observe reads the table, once: it does not see to it that all is of one generation.
 func (c *Conn) observe(ctx context.Context) (*Observed, error) {
-	gen, err := c.read.generation(ctx)
+	gen, err := c.read.settled(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ func (c *Conn) encode(ctx context.Context, ch *Change) (*transaction, error) {
 	tx := &transaction{generation: ch.Generation}
 	if tx.generation == 0 {
 		// What is asked below must still hold then.
-		gen, err := c.read.generation(ctx)
+		gen, err := c.read.settled(ctx)
 		if err != nil {
 			return nil, err
 		}
