@@ -61,6 +61,7 @@ type tracer struct {
 	decide func(step) verdict
 	seen   map[step]int // by step without its number
 	latest atomic.Int64 // nanoseconds of the clock at the latest step
+	busy   atomic.Int64 // threads that are in the middle of a step: a disk may take its time
 	armed  atomic.Bool
 	quit   atomic.Bool
 	ended  chan error
@@ -97,9 +98,9 @@ func (tr *tracer) stop(t testing.TB) {
 	}
 }
 
-// quiet waits until the process has taken no step for a time, or has ended.
+// quiet waits until the process has taken no step for a time and is in none, or has ended.
 func (tr *tracer) quiet(d time.Duration) {
-	for time.Since(time.Unix(0, tr.latest.Load())) < d && !tr.quit.Load() {
+	for (tr.busy.Load() > 0 || time.Since(time.Unix(0, tr.latest.Load())) < d) && !tr.quit.Load() {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -138,7 +139,7 @@ func (tr *tracer) attach() error {
 
 // run serves stops until the process has ended, or stop was called.
 func (tr *tracer) run() error {
-	failing := map[int]verdict{} // threads whose call under way is to fail
+	under := map[int]verdict{} // threads in the middle of a step, and what becomes of it
 	for {
 		var ws unix.WaitStatus
 		tid, err := unix.Wait4(-1, &ws, unix.WALL|unix.WNOTHREAD|unix.WNOHANG, nil)
@@ -165,7 +166,7 @@ func (tr *tracer) run() error {
 		signal := 0
 		switch {
 		case ws.StopSignal() == unix.SIGTRAP|0x80:
-			if tr.syscall(tid, failing) {
+			if tr.syscall(tid, under) {
 				unix.Kill(tr.pid, unix.SIGKILL)
 				continue
 			}
@@ -220,7 +221,7 @@ func (tr *tracer) text(at uintptr) string {
 }
 
 // syscall serves the entry to, or the exit from, a system call. It tells whether the process is to be killed.
-func (tr *tracer) syscall(tid int, failing map[int]verdict) (killed bool) {
+func (tr *tracer) syscall(tid int, under map[int]verdict) (killed bool) {
 	var info [88]byte // struct ptrace_syscall_info
 	const getSyscallInfo, entry, exit = 0x420e, 1, 2
 	_, _, errno := unix.Syscall6(unix.SYS_PTRACE, getSyscallInfo, uintptr(tid), uintptr(len(info)), uintptr(unsafe.Pointer(&info)), 0, 0)
@@ -248,6 +249,10 @@ func (tr *tracer) syscall(tid int, failing map[int]verdict) (killed bool) {
 		}
 		s.on = strings.Trim(numbers.ReplaceAllString(filepath.Base(s.on), ""), ":[]")
 		tr.latest.Store(time.Now().UnixNano())
+		if !s.looks {
+			under[tid] = 0
+			tr.busy.Store(int64(len(under)))
+		}
 		if !tr.armed.Load() {
 			return false
 		}
@@ -262,13 +267,19 @@ func (tr *tracer) syscall(tid int, failing map[int]verdict) (killed bool) {
 			if unix.PtraceGetRegs(tid, &regs) == nil {
 				regs.Orig_rax = ^uint64(0) // no such call
 				if unix.PtraceSetRegs(tid, &regs) == nil {
-					failing[tid] = v
+					under[tid] = v
 				}
 			}
 		}
 	case exit:
-		if v := failing[tid]; v != 0 {
-			delete(failing, tid)
+		v, is := under[tid]
+		if !is {
+			return false
+		}
+		delete(under, tid)
+		tr.busy.Store(int64(len(under)))
+		tr.latest.Store(time.Now().UnixNano())
+		if v != 0 {
 			var regs unix.PtraceRegs
 			if unix.PtraceGetRegs(tid, &regs) == nil {
 				regs.Rax = uint64(-int64(v))

@@ -221,18 +221,23 @@ func (e *Enforcer) Unstored() func() error {
 		if pending {
 			return dir.SaveUnconfirmed(g)
 		}
-		if err := errors.Join(dir.SaveLastGood(g), dir.RemovePending()); err != nil {
+		// The last good policy comes last: who finds it stored need not look whether the emergency policy is that of the one before.
+		if err := errors.Join(keepEmergency(dir, run.Policy.Failsafe), dir.SaveLastGood(g), dir.RemovePending()); err != nil {
 			return err
 		}
 		e.keep(run, who)
-		known, err := dir.Emergency()
-		text := policy.EmergencyText(run.Policy.Failsafe)
-		// A failsafe that was known once is not forgotten because a later policy has none.
-		if err == nil && (known == text || len(run.Policy.Failsafe) == 0) {
-			return nil
-		}
-		return dir.SaveEmergency(text)
+		return nil
 	}
+}
+
+// keepEmergency stores the emergency policy that goes with a failsafe. One that was known once is not forgotten because a later policy
+// has none.
+func keepEmergency(dir store.Dir, failsafe []policy.Failsafe) error {
+	text := policy.EmergencyText(failsafe)
+	if known, err := dir.Emergency(); err == nil && (known == text || len(failsafe) == 0) {
+		return nil
+	}
+	return dir.SaveEmergency(text)
 }
 
 // Stored takes up what came of storing. After a failure the policy is Unstored again.
