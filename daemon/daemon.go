@@ -217,6 +217,7 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 			d.reloadFiles(ctx)
 		case call := <-d.calls:
 			call()
+			d.keeper.asked = time.Now()
 		case err := <-d.keeper.done:
 			d.keeper.end(d, err)
 		case e, more := <-d.guard.events:
@@ -241,4 +242,5 @@ func (d *daemon) keep(ctx context.Context) {
 	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
 	d.keepObserving(ctx)
+	d.keeper.quiet(d)
 }

@@ -1,14 +1,12 @@
 package daemon
 
-import (
-	"runtime/debug"
-	"time"
-)
+import "time"
 
 // keeper has the enforced policy stored beside the loop: a disk that takes its time must not hold the next change up.
 type keeper struct {
 	done  chan error // what comes of the store under way; nil where there is none
 	retry time.Time  // after one that failed; zero for none
+	asked time.Time  // when a client last asked for something, of which memory is left over; zero for never
 }
 
 // begin stores what is not stored yet, unless a store is under way: then its end begins the next.
@@ -33,8 +31,7 @@ func (k *keeper) end(d *daemon, err error) {
 		return
 	}
 	if k.begin(d); k.done == nil {
-		// A load takes a few times what it leaves: a quiet daemon gives that back.
-		go debug.FreeOSMemory()
+		go d.giveBack()
 	}
 }
 
@@ -42,5 +39,14 @@ func (k *keeper) end(d *daemon, err error) {
 func (k *keeper) finish(d *daemon) {
 	for k.begin(d); k.done != nil; {
 		k.end(d, <-k.done)
+	}
+}
+
+// quiet gives back what clients' requests took, once there were none for a while. Their heap is left to the collector, which comes by
+// itself: a collection after every request is more work than the request.
+func (k *keeper) quiet(d *daemon) {
+	if !k.asked.IsZero() && time.Since(k.asked) > quietAfter {
+		k.asked = time.Time{}
+		go d.dropProgram()
 	}
 }
