@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"runtime/metrics"
 	"strconv"
 	"strings"
 	"time"
@@ -13,13 +14,32 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// quietAfter is how long nobody must have asked for anything before the pages that this took are dropped.
-const quietAfter = 5 * time.Second
+const (
+	// quietAfter is how long nobody must have asked for anything before the memory that this took is given back.
+	quietAfter = 5 * time.Second
+	// muchHeap is by how many bytes the heap must have grown for a collection to be worth its while.
+	muchHeap = 4 << 20
+	// largeStart is from how many bytes of heap on what the stored policy took is given back before the files are read.
+	largeStart = 64 << 20
+)
 
 // giveBack gives the kernel what a load needed and a quiet daemon does not: the free part of the heap, and the program's pages.
 func (d *daemon) giveBack() {
 	debug.FreeOSMemory()
+	d.rest.Store(heap())
 	d.dropProgram()
+}
+
+// heap is how many bytes of memory the heap has, used or not.
+func heap() (sum uint64) {
+	parts := []metrics.Sample{
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/free:bytes"},
+	}
+	metrics.Read(parts)
+	for _, p := range parts {
+		sum += p.Value.Uint64()
+	}
+	return sum
 }
 
 // dropProgram drops the program's pages. Where it can't, all that is lost is some memory.

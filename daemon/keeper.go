@@ -6,16 +6,21 @@ import "time"
 type keeper struct {
 	done  chan error // what comes of the store under way; nil where there is none
 	retry time.Time  // after one that failed; zero for none
-	asked time.Time  // when a client last asked for something, of which memory is left over; zero for never
+	used  time.Time  // when memory was last used, by a load or for a client, that is not given back yet; zero for never
 }
 
-// begin stores what is not stored yet, unless a store is under way: then its end begins the next.
+// begin stores what is not stored yet, unless a store is under way: then its end begins the next. Where there is nothing to store the
+// daemon comes to rest.
 func (k *keeper) begin(d *daemon) {
 	if k.done != nil {
 		return
 	}
 	store := d.enf.Unstored()
 	if store == nil {
+		// A load takes a few times what it leaves, and what is stored need not be in memory as text.
+		d.enf.Forget()
+		k.used = time.Time{}
+		go d.giveBack()
 		return
 	}
 	k.done, k.retry = make(chan error, 1), time.Time{}
@@ -30,9 +35,7 @@ func (k *keeper) end(d *daemon, err error) {
 		k.retry = time.Now().Add(retryAfter)
 		return
 	}
-	if k.begin(d); k.done == nil {
-		go d.giveBack()
-	}
+	k.begin(d)
 }
 
 // finish waits until all is stored.
@@ -42,11 +45,16 @@ func (k *keeper) finish(d *daemon) {
 	}
 }
 
-// quiet gives back what clients' requests took, once there were none for a while. Their heap is left to the collector, which comes by
-// itself: a collection after every request is more work than the request.
+// quiet gives back what loads that were not stored and clients' requests took, once there were none for a while. Little of the heap is left to
+// the collector, which comes by itself: a collection after every request is more work than the request.
 func (k *keeper) quiet(d *daemon) {
-	if !k.asked.IsZero() && time.Since(k.asked) > quietAfter {
-		k.asked = time.Time{}
+	if k.used.IsZero() || time.Since(k.used) < quietAfter || k.done != nil {
+		return
+	}
+	k.used = time.Time{}
+	if heap() > d.rest.Load()+muchHeap {
+		go d.giveBack()
+	} else {
 		go d.dropProgram()
 	}
 }

@@ -24,6 +24,7 @@ func (d *daemon) load() *enforce.Candidate {
 		d.log.Error("root's files alone are trusted", "error", err)
 	}
 	c := enforce.Load(files, d.cfg.Policy, opt)
+	d.keeper.used = time.Now()
 	d.watch.Update(c.Paths())
 	return c
 }
@@ -32,7 +33,7 @@ func (d *daemon) load() *enforce.Candidate {
 // with them has passed.
 func (d *daemon) filesChanged(ctx context.Context) {
 	files, _ := enforce.HostFiles(d.cfg.Owner)
-	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Bundle.Holds(files) {
+	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Print.Holds(files) {
 		return // the watch signals now and then though nothing has changed
 	}
 	defer d.enf.Slack()()

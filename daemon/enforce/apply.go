@@ -244,6 +244,15 @@ func (e *Enforcer) Stored(err error) error {
 	return nil
 }
 
+// Forget drops the texts of the running policy from memory where they are on disk as the last good policy, or are none to store: what
+// it says is compiled, and its fingerprint tells whether the files still say it. No store may be under way, and nobody else may want the
+// running candidate's Bundle.
+func (e *Enforcer) Forget() {
+	if e.stored && e.pending == nil && e.running.Candidate != nil {
+		e.running.Bundle = nil
+	}
+}
+
 // ApplyStored enforces the last good policy or, where there is none that can be used, the emergency policy. The
 // report's Source says which, and its notes why.
 func (e *Enforcer) ApplyStored(ctx context.Context) (*Report, error) {
