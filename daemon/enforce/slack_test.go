@@ -19,7 +19,7 @@ func TestSlack(t *testing.T) {
 		return now == 70 && debug.SetMemoryLimit(-1) == limit
 	}
 	small := &Enforcer{running: Running{Candidate: &Candidate{Bundle: &source.Bundle{}}}}
-	for _, e := range []*Enforcer{small, {}} {
+	for _, e := range []*Enforcer{small, {}, {running: Running{Candidate: &Candidate{}}}} {
 		end := e.Slack()
 		if same() {
 			t.Error("garbage is collected as before")
