@@ -12,7 +12,9 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"ringwall/daemon/control"
@@ -48,7 +50,7 @@ type Config struct {
 	Notify   func(state string)   // tells the service manager, as sd_notify(3) has it; nil for none
 }
 
-// daemon is one Run. All but calls, stopped and origins is the loop's alone.
+// daemon is one Run. All but calls, stopped, rest and origins is the loop's alone.
 type daemon struct {
 	cfg     Config
 	log     *slog.Logger
@@ -68,6 +70,7 @@ type daemon struct {
 	guard   guard
 	window  window
 	keeper  keeper
+	rest    atomic.Uint64   // bytes of the heap when memory was last given back
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
 
@@ -186,6 +189,9 @@ func (d *daemon) close() {
 
 // start enforces what there is to enforce, and tells the service manager once it is.
 func (d *daemon) start(ctx context.Context) error {
+	if d.enf.Forget(); heap() > largeStart { // what an earlier run has stored, and this one read
+		debug.FreeOSMemory()
+	}
 	d.guard.lookBack(ctx, d)
 	if !d.resume(ctx) && !d.readFiles(ctx) {
 		d.log.Error("the policy's files are not enforced", "policy", d.cfg.Policy, "error", d.reload.Error)
@@ -217,6 +223,7 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 			d.reloadFiles(ctx)
 		case call := <-d.calls:
 			call()
+			d.keeper.used = time.Now()
 		case err := <-d.keeper.done:
 			d.keeper.end(d, err)
 		case e, more := <-d.guard.events:
@@ -241,4 +248,5 @@ func (d *daemon) keep(ctx context.Context) {
 	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
 	d.keepObserving(ctx)
+	d.keeper.quiet(d)
 }

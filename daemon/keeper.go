@@ -1,23 +1,26 @@
 package daemon
 
-import (
-	"runtime/debug"
-	"time"
-)
+import "time"
 
 // keeper has the enforced policy stored beside the loop: a disk that takes its time must not hold the next change up.
 type keeper struct {
 	done  chan error // what comes of the store under way; nil where there is none
 	retry time.Time  // after one that failed; zero for none
+	used  time.Time  // when memory was last used, by a load or for a client, that is not given back yet; zero for never
 }
 
-// begin stores what is not stored yet, unless a store is under way: then its end begins the next.
+// begin stores what is not stored yet, unless a store is under way: then its end begins the next. Where there is nothing to store the
+// daemon comes to rest.
 func (k *keeper) begin(d *daemon) {
 	if k.done != nil {
 		return
 	}
 	store := d.enf.Unstored()
 	if store == nil {
+		// A load takes a few times what it leaves, and what is stored need not be in memory as text.
+		d.enf.Forget()
+		k.used = time.Time{}
+		go d.giveBack()
 		return
 	}
 	k.done, k.retry = make(chan error, 1), time.Time{}
@@ -32,15 +35,26 @@ func (k *keeper) end(d *daemon, err error) {
 		k.retry = time.Now().Add(retryAfter)
 		return
 	}
-	if k.begin(d); k.done == nil {
-		// A load takes a few times what it leaves: a quiet daemon gives that back.
-		go debug.FreeOSMemory()
-	}
+	k.begin(d)
 }
 
 // finish waits until all is stored.
 func (k *keeper) finish(d *daemon) {
 	for k.begin(d); k.done != nil; {
 		k.end(d, <-k.done)
+	}
+}
+
+// quiet gives back what loads that were not stored and clients' requests took, once there were none for a while. Little of the heap is left to
+// the collector, which comes by itself: a collection after every request is more work than the request.
+func (k *keeper) quiet(d *daemon) {
+	if k.used.IsZero() || time.Since(k.used) < quietAfter || k.done != nil {
+		return
+	}
+	k.used = time.Time{}
+	if heap() > d.rest.Load()+muchHeap {
+		go d.giveBack()
+	} else {
+		go d.dropProgram()
 	}
 }

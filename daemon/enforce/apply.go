@@ -66,11 +66,11 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	if e.lock == nil {
 		return r, ErrReadOnly
 	}
-	want, err := e.proved(c, r)
+	want, change, err := e.planned(ctx, c, r)
 	if err != nil {
 		return r, err
 	}
-	if err := e.commit(ctx, want, r); err != nil {
+	if err := e.commit(ctx, want, change, r); err != nil {
 		return r, err
 	}
 	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from && r.Kernel == ""
@@ -165,15 +165,10 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 	return nil
 }
 
-// commit makes the kernel's table be want. Where the whole table is made, conntrack learns first of the connections
+// commit carries out a change that was planned to make the kernel's table be want, or another where that has become stale. Where the whole table is made, conntrack learns first of the connections
 // that live, so that none dies as unknown; and once more after it, for those that opened meanwhile. Not so in a repair: conntrack
 // still knows those from before, and others were let in by nobody.
-func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report) error {
-	e.opt.Progress("comparing with the kernel's table")
-	change, err := e.conn.Plan(ctx, want)
-	if err != nil {
-		return err
-	}
+func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, change *kernel.Change, r *Report) error {
 	if change.Empty() {
 		r.Validated = true
 		return nil
@@ -184,7 +179,7 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 	if anew {
 		e.seed(ctx, r)
 	}
-	err = e.conn.Commit(ctx, change)
+	err := e.conn.Commit(ctx, change)
 	if errors.Is(err, kernel.ErrStale) || errors.Is(err, kernel.ErrLost) {
 		change, err = e.conn.Apply(ctx, want)
 	}
@@ -247,6 +242,15 @@ func (e *Enforcer) Stored(err error) error {
 		return fmt.Errorf("enforced, but not stored for the next boot: %w", err)
 	}
 	return nil
+}
+
+// Forget drops the texts of the running policy from memory where they are on disk as the last good policy, or are none to store: what
+// it says is compiled, and its fingerprint tells whether the files still say it. No store may be under way, and nobody else may want the
+// running candidate's Bundle.
+func (e *Enforcer) Forget() {
+	if e.stored && e.pending == nil && e.running.Candidate != nil {
+		e.running.Bundle = nil
+	}
 }
 
 // ApplyStored enforces the last good policy or, where there is none that can be used, the emergency policy. The

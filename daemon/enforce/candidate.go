@@ -13,13 +13,14 @@ import (
 
 // Candidate is a policy that was read, and everything found about it: what `check` prints and Apply enforces.
 type Candidate struct {
-	Entry  string         // the entry file, as it was named
-	Policy *policy.Policy // nil where the text has errors
-	Diags  diag.List      // mistakes, lints and failed tests, by place
-	Tests  []check.Result // of the policy's tests, in order; none where it has errors or is trusted
-	Bundle *source.Bundle // all that was read or looked for, failures included
-	Digest string         // of the bundle: the same for two candidates that were read from the same contents
-	Who    string         // who has it applied, for the record; empty for Options.Who
+	Entry  string              // the entry file, as it was named
+	Policy *policy.Policy      // nil where the text has errors
+	Diags  diag.List           // mistakes, lints and failed tests, by place
+	Tests  []check.Result      // of the policy's tests, in order; none where it has errors or is trusted
+	Bundle *source.Bundle      // all that was read or looked for, failures included; nil once Forget has dropped it
+	Digest string              // of the bundle: the same for two candidates that were read from the same contents
+	Print  *source.Fingerprint // of the bundle: what is needed of it to see whether the files still say this
+	Who    string              // who has it applied, for the record; empty for Options.Who
 
 	proof *proof // what Prove made of it
 	brief bool   // prove it on a sample
@@ -62,7 +63,7 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	c := &Candidate{Entry: entry, host: opt.Host, brief: opt.Brief}
 	c.Policy, c.Diags = policy.Load(rec, entry, opt.Options)
 	c.Bundle = rec.Bundle()
-	c.Digest = rec.Digest()
+	c.Digest, c.Print = rec.Digest(), rec.Fingerprint()
 	if c.Policy != nil && !opt.Trusted {
 		c.Tests = check.Tests(c.Policy)
 		c.Diags = append(c.Diags, check.TestDiagnostics(c.Tests)...)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,14 +71,30 @@ func (d Dir) parsePolicy(name, kind string, data []byte) (LastGood, error) {
 	if err != nil {
 		return LastGood{}, err
 	}
+	about, bundle := cutBundle(body)
 	var g LastGood
-	if err := json.Unmarshal(body, &g); err != nil {
+	if err := json.Unmarshal(about, &g); err != nil {
 		return LastGood{}, d.corrupt(name, "it does not parse", err)
+	}
+	if bundle != nil {
+		g.Bundle = bundle
 	}
 	if len(g.Bundle) == 0 {
 		return LastGood{}, d.corrupt(name, "it holds no policy", nil)
 	}
 	return g, nil
+}
+
+// cutBundle takes the bundle out of what savePolicy wrote, without copying it: it may be most of the memory that there is. Where it is
+// not the last member, as savePolicy has it, all is about the policy.
+func cutBundle(body []byte) (about, bundle []byte) {
+	before, rest, _ := bytes.Cut(body, []byte(`,"bundle":`))
+	bundle, last := bytes.CutSuffix(rest, []byte("}"))
+	about = append(bytes.Clone(before), '}')
+	if !last || !json.Valid(about) || !json.Valid(bundle) {
+		return body, nil
+	}
+	return about, bundle
 }
 
 // SaveEmergency stores the text of the policy that is enforced where no other can be used.

@@ -2,8 +2,10 @@ package store_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -126,6 +128,30 @@ func TestNothingStored(t *testing.T) {
 	}
 	if err := d.SaveLastGood(store.LastGood{Entry: "x"}); err == nil {
 		t.Error("a policy without contents was stored")
+	}
+}
+
+// TestBundleIsCutOut holds that a policy whose bundle is not where it is written now, or whose other members look like it, comes back.
+func TestBundleIsCutOut(t *testing.T) {
+	d := newDir(t)
+	path := filepath.Join(d.Path(), "last-good")
+	for body, want := range map[string]store.LastGood{
+		`{"entry":"a","bundle":{"files":{}}}`:          {Entry: "a", Bundle: json.RawMessage(`{"files":{}}`)},
+		`{"bundle":{"files":{}},"entry":"a"}`:          {Entry: "a", Bundle: json.RawMessage(`{"files":{}}`)},
+		`{"entry":"a","bundle":{"b":{}},"who":"c"}`:    {Entry: "a", Bundle: json.RawMessage(`{"b":{}}`), Who: "c"},
+		`{"entry":"a","bundle":{"b":{}},"more":{}}`:    {Entry: "a", Bundle: json.RawMessage(`{"b":{}}`)},
+		`{"entry":"a,\"bundle\":{}","bundle":{"b":1}}`: {Entry: `a,"bundle":{}`, Bundle: json.RawMessage(`{"b":1}`)},
+		`{"entry":"a","bundle":"text"}`:                {Entry: "a", Bundle: json.RawMessage(`"text"`)},
+		`{"bundle":{"x":{},"bundle":{}}}`:              {Bundle: json.RawMessage(`{"x":{},"bundle":{}}`)},
+	} {
+		sealed := fmt.Sprintf("ringwall last-good 1 sha256:%x\n%s", sha256.Sum256([]byte(body)), body)
+		if err := os.WriteFile(path, []byte(sealed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		g, err := d.LastGood()
+		if diff := cmp.Diff(want, g); err != nil || diff != "" {
+			t.Errorf("%s: %v (-want +got):\n%s", body, err, diff)
+		}
 	}
 }
 

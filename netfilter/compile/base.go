@@ -10,10 +10,8 @@ import (
 )
 
 // here matches packets that the routing table takes for this host's, as `in` does.
-func here(not bool) conj {
-	in := among(ruleset.FibDaddrType, ruleset.TypeLocal, ruleset.TypeBroadcast, ruleset.TypeAnycast, ruleset.TypeMulticast).(ruleset.In)
-	in.Not = not
-	return conj{in}
+func here() conj {
+	return conj{among(ruleset.FibDaddrType, ruleset.TypeLocal, ruleset.TypeBroadcast, ruleset.TypeAnycast, ruleset.TypeMulticast)}
 }
 
 // toHost is what here matches, in two lines: most of it is sent to an address of this host's, and a comparison is quicker than a set.

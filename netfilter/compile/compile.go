@@ -142,10 +142,12 @@ func (c *compiler) blockChains() {
 	add(out, []conj{loopback(ruleset.OIf)}, accept)
 	add(out, c.blocked(family.daddr), to(chainBlockOut))
 
-	// Failsafe is for connections to this host, so transit has no part in it.
+	// Failsafe is for connections to this host, so transit has no part in it. Where a packet goes is asked last: it costs more than all
+	// else here, and a flood is nothing of failsafe's.
 	blockIn := c.chain(chainBlockIn)
-	add(blockIn, []conj{here(true)}, to(chainBlockForward))
-	add(blockIn, c.failsafe(false), accept)
+	if len(c.p.Failsafe) > 0 {
+		add(blockIn, product(c.failsafe(false), []conj{here()}), accept)
+	}
 	c.decide(blockIn, policy.In, policy.ByBlock, true, only(), drop)
 
 	blockOut := c.chain(chainBlockOut)
@@ -229,7 +231,7 @@ func (c *compiler) inputChain() {
 		add(ch, only(ruleset.Label{Bit: labelBit}), accept)
 	}
 	add(ch, only(anyBit(ruleset.CtStatus, rewritten)), to(chainBaseIn))
-	add(ch, []conj{here(false)}, accept)
+	add(ch, []conj{here()}, accept)
 	add(ch, only(), to(chainBaseIn))
 
 	late := c.chain(chainBaseIn)

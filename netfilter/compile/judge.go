@@ -197,6 +197,9 @@ func (j *judge) decidedBy(pkt *policy.Packet, d policy.Decision, counter string)
 	case d.By == policy.ByFailsafe && uncounted:
 		// Established packets are asked first, as no verdict changes by it.
 		return j.p.Base.Established && (pkt.State == policy.Established || pkt.State == policy.Related)
+	case d.By == policy.ByBlock && pkt.Dir == policy.Forward && j.blocks(pkt.Src):
+		// What comes from a blocked source is counted as it comes, wherever it goes.
+		return counter == BaseCounter(policy.In, policy.ByBlock)
 	case d.By == policy.ByBlock && pkt.Dir == policy.Forward && counter == BaseCounter(pkt.Dir, policy.ByReversePath):
 		// The way back is known in prerouting, the final destination not before the forward hook.
 		return true

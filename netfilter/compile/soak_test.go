@@ -333,6 +333,13 @@ func (w *shootingRange) settle(pkt *policy.Packet) bool {
 // tally is what a number of packets came to: by Ringwall's counters, by what was let through, and by answers.
 type tally map[string]uint64
 
+// blockedSource tells whether `block` holds a packet's source.
+func blockedSource(p *policy.Policy, pkt *policy.Packet) bool {
+	open, in := *p, *pkt
+	open.Failsafe, in.Dir = nil, policy.In
+	return open.Decide(&in).By == policy.ByBlock
+}
+
 // wants adds what the policy says of a packet; false where kernels may count it by either of two.
 func (t tally) wants(p *policy.Policy, pkt *policy.Packet) bool {
 	d := p.Decide(pkt)
@@ -344,6 +351,8 @@ func (t tally) wants(p *policy.Policy, pkt *policy.Packet) bool {
 		t[ChainName(d.Rule)]++
 	case d.By == policy.ByLoopback, d.By == policy.ByEstablished, d.By == policy.ByUnjudged:
 	case d.By == policy.ByFailsafe && p.Base.Established && pkt.State == policy.Established:
+	case d.By == policy.ByBlock && pkt.Dir == policy.Forward && blockedSource(p, pkt):
+		t[BaseCounter(policy.In, policy.ByBlock)]++
 	default:
 		t[BaseCounter(pkt.Dir, d.By)]++
 	}

@@ -371,13 +371,34 @@ func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K], more in
 	return rs
 }
 
-// join is the union of two sets that nobody else has. Where one follows the other there is mostly room for it behind it.
+// join is the union of two sets that nobody else has. There is mostly room for the second behind the first, and it takes no other.
 func join[K addrset.Key[K]](a, b addrset.Set[K]) addrset.Set[K] {
 	first, second := a.Ranges(), b.Ranges()
-	if len(first) == 0 || len(second) == 0 || first[len(first)-1].Hi.Compare(second[0].Lo) >= 0 {
+	switch {
+	case len(first) == 0:
+		return b
+	case len(second) == 0:
+		return addrset.Take(trimmed(first))
+	case cap(first)-len(first) < len(second):
 		return a.Union(b)
 	}
-	return addrset.Take(trimmed(append(first, second...)))
+	return addrset.Take(trimmed(merge(first, second)))
+}
+
+// merge puts the second of two sorted lists into the first, which has the room for it, from the end on: nothing is overwritten that is
+// not yet moved.
+func merge[K addrset.Key[K]](first, second []addrset.Range[K]) []addrset.Range[K] {
+	all := first[:len(first)+len(second)]
+	for len(second) > 0 {
+		from := &second
+		if len(first) > 0 && first[len(first)-1].Lo.Compare(second[len(second)-1].Lo) > 0 {
+			from = &first
+		}
+		last := len(*from) - 1
+		all[len(first)+len(second)-1] = (*from)[last]
+		*from = (*from)[:last]
+	}
+	return all
 }
 
 // trimmed is a list without the room that it did not need, where that is much.

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -91,12 +90,8 @@ func (b *Bundle) digest(sums map[string]func() [sha256.Size]byte) string {
 	for _, name := range slices.Sorted(maps.Keys(b.Files)) {
 		c := b.Files[name]
 		d.text(name)
-		sum := sums[name]
-		if sum == nil {
-			sum = func() [sha256.Size]byte { return sha256.Sum256(c.Data) }
-		}
-		known := sum()
-		d.Write(known[:])
+		sum := c.sum(sums[name])
+		d.Write(sum[:])
 		d.failure(c.Failure)
 	}
 	d.count(len(b.Globs))
@@ -141,44 +136,6 @@ func (d digest) failure(f *Failure) {
 	d.count(1)
 	d.text(string(f.Kind))
 	d.text(f.Text)
-}
-
-// holder is an FS that need not have a whole file in memory to tell whether it says what it is expected to.
-type holder interface {
-	holds(name string, data []byte) bool
-}
-
-// Holds tells whether a load from an FS would read just what the bundle has. It is quicker than that load; where it is in doubt, it
-// says no.
-func (b *Bundle) Holds(from FS) bool {
-	for name, c := range b.Files {
-		if c.Failure.is(TooLarge) {
-			return false
-		}
-		if h, ok := from.(holder); ok && c.Failure == nil {
-			if !h.holds(name, c.Data) {
-				return false
-			}
-			continue
-		}
-		data, err := from.ReadFile(name, int64(len(c.Data)))
-		if !c.Failure.same(failureOf(err)) || !bytes.Equal(data, c.Data) {
-			return false
-		}
-	}
-	for pattern, m := range b.Globs {
-		names, err := from.Glob(pattern)
-		if !m.Failure.same(failureOf(err)) || !slices.Equal(names, m.Names) {
-			return false
-		}
-	}
-	for name, id := range b.Names {
-		canonical, err := from.Canonical(name)
-		if !id.Failure.same(failureOf(err)) || canonical != id.Canonical {
-			return false
-		}
-	}
-	return true
 }
 
 // WriteJSON writes what json.Marshal makes of the bundle, and does not hold the contents of files in memory once more.

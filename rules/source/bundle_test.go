@@ -244,13 +244,14 @@ func TestRecorderDigest(t *testing.T) {
 	}
 }
 
-// TestHolds holds that a bundle notices whatever a load from its files would.
+// TestHolds holds that a fingerprint notices whatever a load from its files would.
 func TestHolds(t *testing.T) {
 	for name, change := range map[string]func() error{
 		"nothing":             func() error { return nil },
 		"the same again":      func() error { return os.WriteFile("a.yaml", []byte("é"), 0o600) },
 		"a file not asked of": func() error { return os.WriteFile("other", nil, 0o600) },
-		"a byte":              func() error { return os.WriteFile("a.yaml", []byte("e"), 0o600) },
+		"a byte":              func() error { return os.WriteFile("a.yaml", []byte("è"), 0o600) },
+		"a shorter one":       func() error { return os.WriteFile("a.yaml", []byte("e"), 0o600) },
 		"longer":              func() error { return os.WriteFile("a.yaml", []byte("éé"), 0o600) },
 		"empty":               func() error { return os.WriteFile("a.yaml", nil, 0o600) },
 		"gone":                func() error { return os.Remove("a.yaml") },
@@ -265,8 +266,11 @@ func TestHolds(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := cmp.Diff(answers(rec), answers(source.OS{})) == ""
-		if got := rec.Bundle().Holds(source.OS{}); got != want {
-			t.Errorf("%s: %v, want %v", name, got, want)
+		for of, f := range map[string]*source.Fingerprint{"recorder": rec.Fingerprint(), "bundle": rec.Bundle().Fingerprint()} {
+			// An FS that only reads goes the other way.
+			if got, read := f.Holds(source.OS{}), f.Holds(struct{ source.FS }{source.OS{}}); got != want || read != want {
+				t.Errorf("%s: of the %s: %v and %v, want %v", name, of, got, read, want)
+			}
 		}
 	}
 }
