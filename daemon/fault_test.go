@@ -306,6 +306,10 @@ func TestUnreadable(t *testing.T) {
 	how := program{NoOverride: true}
 	p := w.spawn(t, how, nil)
 	w.answers(t, p, 2)
+	until(t, "the policy is stored", func() (bool, string) { // which it is beside the answers
+		_, err := os.Stat(filepath.Join(w.cfg.State, "last-good"))
+		return err == nil, p.text()
+	})
 	prober := pair.Probe(t, deniedPort, allowedPort)
 	w.save(t, newText)
 	for _, path := range []string{w.cfg.Policy, filepath.Join(w.cfg.State, "last-good")} {

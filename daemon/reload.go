@@ -36,6 +36,7 @@ func (d *daemon) filesChanged(ctx context.Context) {
 	if run := d.enf.Running(); d.reload.OK && run.Candidate != nil && run.Digest == d.digest && run.Print.Holds(files) {
 		return // the watch signals now and then though nothing has changed
 	}
+	defer d.enf.Slack()()
 	c := d.load()
 	if c.Digest == d.digest && (d.reload.OK || !c.OK() || d.enf.Refused(c.Digest) != nil) {
 		return
@@ -50,12 +51,14 @@ func (d *daemon) filesChanged(ctx context.Context) {
 
 // reloadFiles enforces the files whatever they say, and brings an open wall back up.
 func (d *daemon) reloadFiles(ctx context.Context) (r *enforce.Report, err error) {
+	defer d.enf.Slack()()
 	d.reloading(func() { r, err = d.follow(ctx, d.load()) })
 	return r, err
 }
 
 // readFiles is the first reload, and tells whether it is enforced.
 func (d *daemon) readFiles(ctx context.Context) bool {
+	defer d.enf.Slack()()
 	r, _ := d.follow(ctx, d.load())
 	return r.Applied
 }

@@ -66,11 +66,11 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	if e.lock == nil {
 		return r, ErrReadOnly
 	}
-	want, err := e.proved(c, r)
+	want, change, err := e.planned(ctx, c, r)
 	if err != nil {
 		return r, err
 	}
-	if err := e.commit(ctx, want, r); err != nil {
+	if err := e.commit(ctx, want, change, r); err != nil {
 		return r, err
 	}
 	same := e.running.Candidate != nil && e.running.Digest == c.Digest && e.running.Source == from && r.Kernel == ""
@@ -165,15 +165,10 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 	return nil
 }
 
-// commit makes the kernel's table be want. Where the whole table is made, conntrack learns first of the connections
+// commit carries out a change that was planned to make the kernel's table be want, or another where that has become stale. Where the whole table is made, conntrack learns first of the connections
 // that live, so that none dies as unknown; and once more after it, for those that opened meanwhile. Not so in a repair: conntrack
 // still knows those from before, and others were let in by nobody.
-func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report) error {
-	e.opt.Progress("comparing with the kernel's table")
-	change, err := e.conn.Plan(ctx, want)
-	if err != nil {
-		return err
-	}
+func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, change *kernel.Change, r *Report) error {
 	if change.Empty() {
 		r.Validated = true
 		return nil
@@ -184,7 +179,7 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, r *Report)
 	if anew {
 		e.seed(ctx, r)
 	}
-	err = e.conn.Commit(ctx, change)
+	err := e.conn.Commit(ctx, change)
 	if errors.Is(err, kernel.ErrStale) || errors.Is(err, kernel.ErrLost) {
 		change, err = e.conn.Apply(ctx, want)
 	}

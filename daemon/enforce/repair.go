@@ -22,8 +22,12 @@ func (e *Enforcer) Repair(ctx context.Context) (did string, err error) {
 	if err != nil || gen == e.looked {
 		return "", err
 	}
+	change, err := e.conn.Plan(ctx, e.running.rules)
+	if err != nil {
+		return "", err
+	}
 	r := &Report{repair: true}
-	if err := e.commit(ctx, e.running.rules, r); err != nil {
+	if err := e.commit(ctx, e.running.rules, change, r); err != nil {
 		return "", err
 	}
 	if did = r.Kernel; did != "" && e.pending != nil {

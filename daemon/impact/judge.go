@@ -13,8 +13,25 @@ import (
 type Judge struct {
 	scene  *Scene
 	places places
-	asker  *decide.Asker
-	open   [3]open // by direction
+	policy *policy.Policy
+	asked  int           // so often
+	asker  *decide.Asker // once that pays, nil before
+	open   [3]open       // by direction
+}
+
+// indexFrom is how many packets of a policy are decided before its index pays: to make that takes hundreds of times as long as to go
+// through the rules for one.
+const indexFrom = 100
+
+// decide is what becomes of a packet.
+func (j *Judge) decide(pkt *policy.Packet) policy.Decision {
+	if j.asked++; j.asked < indexFrom {
+		return j.policy.Decide(pkt)
+	}
+	if j.asker == nil {
+		j.asker = decide.New(j.policy).Asker()
+	}
+	return j.asker.Decide(pkt)
 }
 
 // open is what a policy's rules of a direction ask for and nobody can know of a connection afterwards: the values to try.
@@ -28,7 +45,7 @@ type open struct {
 
 // NewJudge prepares a policy.
 func NewJudge(p *policy.Policy, scene *Scene) *Judge {
-	j := &Judge{scene: scene, places: newPlaces(scene.Addresses), asker: decide.New(p.With(scene.Given)).Asker()}
+	j := &Judge{scene: scene, places: newPlaces(scene.Addresses), policy: p.With(scene.Given)}
 	for dir, list := range p.Lists {
 		o := &j.open[dir]
 		for _, r := range list {
@@ -37,7 +54,7 @@ func NewJudge(p *policy.Policy, scene *Scene) *Judge {
 			for _, k := range slices.Concat(m.Mark.Yes, m.Mark.No) {
 				o.marks = append(o.marks, k.Value)
 			}
-			o.macs = slices.Concat(o.macs, m.MAC.Yes, m.MAC.No)
+			o.macs = append(append(o.macs, m.MAC.Yes...), m.MAC.No...)
 			o.users = append(o.users, ids(m.User)...)
 			o.groups = append(o.groups, ids(m.Group)...)
 		}
@@ -129,7 +146,7 @@ const maxTries = 4096
 
 // judge asks about a packet with every value of what is not known of it. It is refused only where all of them are.
 func (j *Judge) judge(pkt policy.Packet, owner bool) Answer {
-	first := Answer{Decision: j.asker.Decide(&pkt), Dir: pkt.Dir}
+	first := Answer{Decision: j.decide(&pkt), Dir: pkt.Dir}
 	o := &j.open[pkt.Dir]
 	packets := []policy.Packet{pkt}
 	var depends string
@@ -146,7 +163,7 @@ func (j *Judge) judge(pkt policy.Packet, owner bool) Answer {
 			}
 		}
 		for i := range packets {
-			if d := j.asker.Decide(&packets[i]); (d.Verdict == policy.Allow) != (first.Verdict == policy.Allow) {
+			if d := j.decide(&packets[i]); (d.Verdict == policy.Allow) != (first.Verdict == policy.Allow) {
 				depends = name
 				if d.Verdict == policy.Allow {
 					first.Decision = d

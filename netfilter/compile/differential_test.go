@@ -79,8 +79,8 @@ func newLinearJudge(p *policy.Policy, rs *ruleset.Ruleset) (*judge, error) {
 	if err != nil {
 		return nil, err
 	}
-	pr := newProof(p, rs, nil)
-	pr.ask(m, m.Indexed())
+	pr := newProof(p, nil)
+	pr.ask(rs, m, m.Indexed())
 	pr.slowly = 1
 	j := pr.newJudge()
 	j.thorough = true

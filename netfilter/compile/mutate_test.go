@@ -692,8 +692,8 @@ func newBruteForce(p *policy.Policy, rs *ruleset.Ruleset, packets [][]policy.Pac
 			p = p.With(contents[i-1])
 		}
 		m, _ := ruleset.NewMachine(rs, nil)
-		pr := newProof(p, rs, nil)
-		pr.ask(m, m)
+		pr := newProof(p, nil)
+		pr.ask(rs, m, m)
 		b.proofs = append(b.proofs, pr)
 	}
 	return b

@@ -41,10 +41,10 @@ const (
 	fewCells, manyCells = 48, 200
 )
 
-// newProof is the proof while dynamic sets hold what the policy is given; whom to ask it is told by ask. A proof of the same with other contents may lend what
-// takes long to make.
-func newProof(p *policy.Policy, rs *ruleset.Ruleset, lender *proof) *proof {
-	pr := &proof{p: p, labels: hasLabels(rs), filled: lender != nil}
+// newProof is the proof while dynamic sets hold what the policy is given; whom to ask it is told by ask. A proof of the same with other
+// contents may lend what takes long to make.
+func newProof(p *policy.Policy, lender *proof) *proof {
+	pr := &proof{p: p, filled: lender != nil}
 	if lender != nil {
 		pr.index = lender.index.With(p)
 	} else {
@@ -116,7 +116,8 @@ func newProof(p *policy.Policy, rs *ruleset.Ruleset, lender *proof) *proof {
 }
 
 // ask makes machines of the compiled form the ones that are asked, which do the same.
-func (pr *proof) ask(linear, quick *ruleset.Machine) {
+func (pr *proof) ask(rs *ruleset.Ruleset, linear, quick *ruleset.Machine) {
+	pr.labels = hasLabels(rs)
 	pr.linear, pr.machine, pr.over = linear, quick, quick.Exceeded()
 }
 

@@ -41,8 +41,8 @@ func TestLookupsAreEval(t *testing.T) {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		s := newSampler(p, seed)
-		pr := newProof(p, rs, nil)
-		pr.ask(m, m.Indexed())
+		pr := newProof(p, nil)
+		pr.ask(rs, m, m.Indexed())
 		pr.slowly = 1
 		j := pr.newJudge()
 		const packets = 600

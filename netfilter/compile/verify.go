@@ -46,27 +46,50 @@ const (
 //
 // These witnesses are made from the policy alone, with nothing that Compile uses. Others lie at the places of the compiled form: see
 // visitor. All are the same each time. The error is a *Disagreement, or a rule set that no kernel would take.
-func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) {
-	return verify(p, rs, everyCorner, sampled)
-}
+func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) { return NewVerifier(p).Verify(rs) }
 
 // VerifySample is Verify on a sample of the witnesses, some packets of them, spread over all corners: for who can't wait.
 func VerifySample(p *policy.Policy, rs *ruleset.Ruleset, packets int) (Report, error) {
-	return verify(p, rs, packets, packets)
+	return NewVerifier(p).VerifySample(rs, packets)
 }
 
-func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, error) {
+// Verifier verifies the compiled form of a policy. What it needs to know of the policy alone, it finds out from its making on, beside
+// whoever compiles meanwhile.
+type Verifier struct {
+	policy *policy.Policy
+	proof  *proof
+	ready  chan struct{} // closed when proof is made
+}
+
+// NewVerifier begins to prepare the proof of a policy.
+func NewVerifier(p *policy.Policy) *Verifier {
+	v := &Verifier{policy: p, ready: make(chan struct{})}
+	go func() {
+		defer close(v.ready)
+		v.proof = newProof(p, nil)
+		v.proof.meet()
+	}()
+	return v
+}
+
+// Verify is the function of that name. A Verifier verifies once.
+func (v *Verifier) Verify(rs *ruleset.Ruleset) (Report, error) {
+	return v.verify(rs, everyCorner, sampled)
+}
+
+// VerifySample is the function of that name.
+func (v *Verifier) VerifySample(rs *ruleset.Ruleset, packets int) (Report, error) {
+	return v.verify(rs, packets, packets)
+}
+
+func (v *Verifier) verify(rs *ruleset.Ruleset, every, most int) (Report, error) {
+	p := v.policy
 	if err := distinct(p); err != nil {
 		return Report{}, err
 	}
 	// What takes long is made side by side.
-	var first *proof
 	var places *places
 	var others sync.WaitGroup
-	others.Go(func() {
-		first = newProof(p, rs, nil)
-		first.meet()
-	})
 	others.Go(func() { places = newPlaces(p, rs) })
 	linear, err := ruleset.NewMachine(rs, Contents(p))
 	if err != nil {
@@ -75,7 +98,9 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 	}
 	machine := linear.Indexed()
 	others.Wait()
-	first.ask(linear, machine)
+	<-v.ready
+	first := v.proof
+	first.ask(rs, linear, machine)
 	// Bans come and go without an apply, so the rules that ask for dynamic sets are tried with something in these, too.
 	var given, extreme []map[string]addrset.Addrs
 	if first.dynamic() {
@@ -98,8 +123,8 @@ func verify(p *policy.Policy, rs *ruleset.Ruleset, every, most int) (Report, err
 		}
 		filled := p.With(contents)
 		contents = Contents(filled)
-		pr := newProof(filled, rs, first)
-		pr.ask(linear.With(contents), machine.With(contents))
+		pr := newProof(filled, first)
+		pr.ask(rs, linear.With(contents), machine.With(contents))
 		pr.all = i >= len(given)
 		todo = pr.jobs(share)
 		var packets int
