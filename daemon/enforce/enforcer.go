@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"ringwall/daemon/store"
+	"ringwall/netfilter/compile"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/ruleset"
+	"ringwall/rules/policy"
 )
 
 // Options is how an Enforcer is made.
@@ -30,8 +32,12 @@ type Options struct {
 	Now      func() time.Time // nil stands for time.Now
 	Log      *slog.Logger     // nil for none
 	Who      string           // who applies, for the record: a user, or "ringwall run"
+	Compile  Compiler         // nil stands for compile.Compile
 	Progress func(string)     // is told what is being done now, for who waits; nil for nobody
 }
+
+// Compiler turns a policy into what the kernel shall hold.
+type Compiler func(*policy.Policy, compile.Options) (*ruleset.Ruleset, error)
 
 // DefaultLogGroup is the nflog group that rules log to.
 const DefaultLogGroup = 1913
@@ -89,6 +95,9 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Compile == nil {
+		opt.Compile = compile.Compile
 	}
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
