@@ -92,6 +92,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	} else {
 		s.LogLost = d.drops.Lost()
 	}
+	s.Proof = d.prover.status(d)
 	s.Observed = d.observer.Report(ctx)
 	return s
 }
@@ -119,6 +120,7 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 		}
 		if files := d.load(); files.Digest == c.Digest && c.OK() {
 			files.Who = c.Who
+			files.ShareProof(c)
 			var r *enforce.Report
 			d.reloading(func() {
 				r, err = d.takeBy(ctx, files, func(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {

@@ -58,6 +58,9 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 	if r.Kernel != "" {
 		fmt.Fprintf(f.stdout, "kernel: %s%s\n", r.Kernel, f.asked(r))
 	}
+	if r.Proof != "" {
+		fmt.Fprintf(f.stdout, "%s: the whole proof follows, and 'ringwall status' tells of it\n", r.Proof)
+	}
 	if r.Awaited != nil {
 		fmt.Fprintf(f.stdout, "not confirmed: %s\n", awaited(r.Awaited))
 	}

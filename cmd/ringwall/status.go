@@ -25,7 +25,8 @@ func (f *front) statusVerb() *cobra.Command {
 			Says whether the kernel enforces the policy that it should, where that came from, what became of the last reload and of the
 			daemon. It looks at the kernel, and does not take the daemon's memory for it.
 
-			Exit codes: 0 where the policy of the files is enforced, 1 where nothing is, or something else than the files say.`),
+			Exit codes: 0 where the policy of the files is enforced, 1 where nothing is, or something else than the
+			files say, or than the policy says because the compiler is wrong.`),
 		Example: examples(
 			"for a human", "ringwall status",
 			"for a monitor", "ringwall status --json",
@@ -56,7 +57,7 @@ func (f *front) status(ctx context.Context) error {
 	} else {
 		f.printStatus(a)
 	}
-	if err == nil && (!a.Enforced || a.Stale) {
+	if err == nil && (!a.Enforced || a.Stale || a.Wrong()) {
 		err = told(exitFailed)
 	}
 	return err
@@ -122,6 +123,8 @@ func (f *front) printStatus(a statusAnswer) {
 		state = paint.red("no: the wall was taken down, the host is open")
 	case !a.Enforced:
 		state = paint.red("no")
+	case a.Wrong():
+		state = paint.red("yes, but not what the policy says")
 	case a.Stale:
 		state = paint.yellow("yes, but not what the files say")
 	}
@@ -138,6 +141,13 @@ func (f *front) printStatus(a statusAnswer) {
 	}
 	f.printReload(line, paint, a, now)
 	f.printRefused(line, a)
+	if p := a.Proof; p != nil {
+		text := diag.Visible(p.Text)
+		if a.Wrong() {
+			text = paint.red(text)
+		}
+		line("proof", "%s", text)
+	}
 	if a.Daemon {
 		line("daemon", "pid %d, %s, up since %s", a.PID, a.Build, since(a.Started, now))
 		line("table", "%s", tableText(a.Status))

@@ -55,7 +55,7 @@ type RollbackRequest struct {
 	Sessions []host.Session `json:"sessions,omitempty"`
 }
 
-// Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().
+// Status is what the daemon does at the moment. A host is well protected where Enforced and neither Stale() nor Wrong().
 type Status struct {
 	Hello
 	Started time.Time `json:"started"`
@@ -81,6 +81,8 @@ type Status struct {
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
 
+	Proof *Proof `json:"proof,omitempty"` // null where what is enforced was proved by an earlier process
+
 	Observed *observe.Report `json:"observed,omitempty"` // null where nothing is observed
 
 	Notes []string `json:"notes,omitempty"`
@@ -92,6 +94,27 @@ type Heal struct {
 	Change string    `json:"change"` // what had to be done
 	By     string    `json:"by"`     // "nft (pid 4711)": who made the change, as far as the kernel tells; else "unknown"
 }
+
+// Proof is how far the enforced rules were held against their policy.
+type Proof struct {
+	State   ProofState `json:"state"`
+	Packets int        `json:"packets"` // that were compared
+	Text    string     `json:"text"`    // the same in words; where it failed with the packet, both answers and the chains
+}
+
+// ProofState is what came of a proof.
+type ProofState string
+
+// The states of a proof.
+const (
+	ProofWhole    ProofState = "whole"     // at every corner of every rule
+	ProofSample   ProofState = "sample"    // at the most corners that are ever taken
+	ProofUnderWay ProofState = "under-way" // on a sample; the rest is being done
+	ProofFailed   ProofState = "failed"    // the rules do to a packet what the policy does not say
+)
+
+// Wrong tells whether what is enforced was found to be something else than its policy says.
+func (s *Status) Wrong() bool { return s.Proof != nil && s.Proof.State == ProofFailed }
 
 // Stale tells whether the files say something that is not enforced.
 func (s *Status) Stale() bool { return !s.Reload.OK || s.Source != enforce.Files }

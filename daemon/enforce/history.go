@@ -56,7 +56,7 @@ func (e *Enforcer) Past(number int) (Past, error) {
 	return Past{}, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
 }
 
-// LoadPast loads a policy of the history, and proves it on a sample: at every corner it was proved before it was stored. It may
+// LoadPast loads a policy of the history, and proves it briefly. It may
 // run beside the Enforcer's other methods.
 func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
 	g, err := e.dir.GoodPolicy(p.Digest)

@@ -41,6 +41,9 @@ type Report struct {
 	// Cut is the connections that were cut, since the policy refuses them.
 	Cut []impact.Refused `json:"cut,omitempty"`
 
+	// Proof says that it was proved on a sample, where the daemon proves it wholly once it is enforced; else empty.
+	Proof string `json:"proof,omitempty"`
+
 	Validated bool   `json:"validated"` // the kernel has checked the change
 	Applied   bool   `json:"applied"`   // the kernel enforces the policy now
 	Source    Source `json:"source,omitempty"`

@@ -101,6 +101,15 @@ func Bits(s Span, width int) int {
 	return lead - (128 - width)
 }
 
+// PortBits is how many bits a port has.
+const PortBits = 16
+
+// bits is the length of the longest prefix that holds the ports.
+func (p Ports) bits() uint8 { return uint8(PortBits - bits.Len16(p.Lo^p.Hi)) }
+
+// portMask has the first so many of a port's bits.
+func portMask(n uint8) uint16 { return ^uint16(0) << (PortBits - n) }
+
 // first is the first address of a key's prefix of so many bits.
 func first(k Key, n, width int) Key {
 	n += 128 - width

@@ -135,17 +135,21 @@ type builder struct {
 // item is a line, or a guard, at work in a node: what of its box is in the node's cell.
 type item struct {
 	Box
-	bits  [2]uint8 // of the prefixes that hold its addresses
-	guard bool
-	line  int32
-	late  *late // of a member that the outer lines before it are asked for after it
+	bits     [2]uint8 // of the prefixes that hold its addresses
+	portBits uint8    // of the one that holds its destination ports
+	guard    bool
+	line     int32
+	late     *late // of a member that the outer lines before it are asked for after it
 }
 
 // fixed tells whether an item stays where it is: guards, and members that lead further on, of which there would be too many levels.
 func (it *item) fixed() bool { return it.guard || it.late != nil }
 
 func (b *builder) item(box Box, line int, guard bool) item {
-	return item{Box: box, bits: [2]uint8{uint8(Bits(box.Addr[Src], b.Width)), uint8(Bits(box.Addr[Dst], b.Width))}, line: int32(line), guard: guard}
+	return item{
+		Box: box, line: int32(line), guard: guard, portBits: box.Port[Dport].bits(),
+		bits: [2]uint8{uint8(Bits(box.Addr[Src], b.Width)), uint8(Bits(box.Addr[Dst], b.Width))},
+	}
 }
 
 func (b *builder) loose(it *item) bool { return b.lines[it.line].Loose }

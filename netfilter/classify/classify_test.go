@@ -71,9 +71,7 @@ func (p Probe) valueOf(pt *point, width int) (v Value) {
 	if p.Proto {
 		v.Proto = pt.proto
 	}
-	if p.Dport {
-		v.Dport = pt.port[Dport]
-	}
+	v.Dport = pt.port[Dport] & portMask(p.Dport)
 	return v
 }
 

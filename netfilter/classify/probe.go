@@ -2,14 +2,14 @@ package classify
 
 import "math"
 
-// Probe is what a lookup asks of a packet, all in one key: prefixes of its addresses, its protocol, its destination port.
+// Probe is what a lookup asks of a packet, all in one key: prefixes of its addresses, its protocol, a prefix of its destination port.
 type Probe struct {
 	Bits  [2]uint8 // of source and destination; 0: not asked
 	Proto bool
-	Dport bool // only with Proto
+	Dport uint8 // bits of the destination port; 0: not asked, as without Proto
 }
 
-// Value is what a packet answers to a probe: the addresses' prefixes, the protocol and the port; zero where it is not asked.
+// Value is what a packet answers to a probe: the addresses' prefixes, the protocol and the port's prefix; zero where it is not asked.
 type Value struct {
 	Addr  [2]Key
 	Dport uint16
@@ -19,7 +19,7 @@ type Value struct {
 // takes tells whether all packets of an item's box have the same answer.
 func (p Probe) takes(it *item) bool {
 	return it.bits[Src] >= p.Bits[Src] && it.bits[Dst] >= p.Bits[Dst] &&
-		(!p.Proto || it.Proto != AnyProto) && (!p.Dport || it.Port[Dport].Lo == it.Port[Dport].Hi)
+		(!p.Proto || it.Proto != AnyProto) && it.portBits >= p.Dport
 }
 
 // value is the answer of an item that the probe takes.
@@ -32,9 +32,7 @@ func (p Probe) value(it *item, width int) (v Value) {
 	if p.Proto {
 		v.Proto = uint8(it.Proto)
 	}
-	if p.Dport {
-		v.Dport = it.Port[Dport].Lo
-	}
+	v.Dport = it.Port[Dport].Lo & portMask(p.Dport)
 	return v
 }
 
@@ -49,9 +47,7 @@ func (p Probe) cell(within *Box, v Value, width int) Box {
 	if p.Proto {
 		c.Proto = int16(v.Proto)
 	}
-	if p.Dport {
-		c.Port[Dport] = Ports{v.Dport, v.Dport}
-	}
+	c.Port[Dport] = c.Port[Dport].meet(Ports{v.Dport, v.Dport | ^portMask(p.Dport)})
 	return c
 }
 
@@ -65,7 +61,7 @@ func (p Probe) asks() (n int) {
 	if p.Proto {
 		n++
 	}
-	if p.Dport {
+	if p.Dport > 0 {
 		n++
 	}
 	return n
@@ -107,8 +103,8 @@ func (p Probe) hash(it *item, width int) uint64 {
 	if p.Proto {
 		h = mix(h, uint64(it.Proto))
 	}
-	if p.Dport {
-		h = mix(h, uint64(it.Port[Dport].Lo))
+	if p.Dport > 0 {
+		h = mix(h, uint64(it.Port[Dport].Lo&portMask(p.Dport)))
 	}
 	return h
 }

@@ -158,8 +158,10 @@ func (b *builder) probes(items []item, cell *Box) (out []Probe) {
 			}
 		}
 	}
-	for _, ports := range []Probe{{}, {Proto: true}, {Proto: true, Dport: true}} {
-		if ports.Proto && cell.Proto != AnyProto && (!ports.Dport || cell.Port[Dport].Lo == cell.Port[Dport].Hi) {
+	knownPort := cell.Port[Dport].bits()
+	asked := func(p Probe) bool { return p.Proto && cell.Proto != AnyProto && p.Dport <= knownPort }
+	for _, ports := range []Probe{{}, {Proto: true}, {Proto: true, Dport: PortBits}} {
+		if asked(ports) {
 			continue
 		}
 		for _, src := range lengths[Src] {
@@ -170,6 +172,12 @@ func (b *builder) probes(items []item, cell *Box) (out []Probe) {
 					out = append(out, p)
 				}
 			}
+		}
+	}
+	// Prefixes of ports by themselves: what is left of long lists is ranges of ports, to and from anywhere.
+	for _, bits := range []uint8{12, 10, 8, 6, 4} {
+		if p := (Probe{Proto: true, Dport: bits}); !asked(p) {
+			out = append(out, p)
 		}
 	}
 	return out
@@ -301,8 +309,9 @@ type outside struct {
 
 // shape is what of a probe's answer an item fixes.
 type shape struct {
-	bits         [2]uint8
-	proto, dport bool
+	bits  [2]uint8
+	proto bool
+	dport uint8
 }
 
 type bucket struct {
@@ -322,9 +331,7 @@ func (sh shape) answer(v Value, width int) Value {
 	if !sh.proto {
 		v.Proto = 0
 	}
-	if !sh.dport {
-		v.Dport = 0
-	}
+	v.Dport &= portMask(sh.dport)
 	return v
 }
 
@@ -335,7 +342,9 @@ func (o *outside) bucket(it *item) bucket {
 		bits:  [2]uint8{min(it.bits[0], p.Bits[0]), min(it.bits[1], p.Bits[1])},
 		proto: p.Proto && it.Proto != AnyProto,
 	}
-	sh.dport = p.Dport && sh.proto && it.Port[Dport].Lo == it.Port[Dport].Hi
+	if sh.proto {
+		sh.dport = min(it.portBits, p.Dport)
+	}
 	v := Value{Addr: [2]Key{it.Addr[0].Lo, it.Addr[1].Lo}, Proto: uint8(it.Proto), Dport: it.Port[Dport].Lo}
 	return bucket{sh, sh.answer(v, o.Width)}
 }

@@ -165,10 +165,7 @@ func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 		if bits := int(p.Bits[a]); bits > 0 {
 			key := ruleset.Key{Field: field}
 			if bits < f.width() {
-				key.Mask = make([]byte, f.width()/8)
-				for i := range bits {
-					key.Mask[i/8] |= 0x80 >> (i % 8)
-				}
+				key.Mask = mask(bits, f.width())
 			}
 			ref.Keys = append(ref.Keys, key)
 			kind = append(kind, fmt.Sprintf("%c%d", "sd"[a], bits))
@@ -178,9 +175,13 @@ func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 		ref.Keys = append(ref.Keys, ruleset.Key{Field: ruleset.L4Proto})
 		kind = append(kind, "proto")
 	}
-	if p.Dport {
+	switch {
+	case p.Dport == classify.PortBits:
 		ref.Keys = append(ref.Keys, ruleset.Key{Field: ruleset.Dport})
 		kind = append(kind, "port")
+	case p.Dport > 0:
+		ref.Keys = append(ref.Keys, ruleset.Key{Field: ruleset.Dport, Mask: mask(int(p.Dport), classify.PortBits)})
+		kind = append(kind, fmt.Sprintf("port%d", p.Dport))
 	}
 	for _, k := range ref.Keys {
 		m.Keys = append(m.Keys, k.Field)
@@ -202,9 +203,13 @@ func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 			key = append(key, c.Value.Proto)
 			known = append(known, protoText(c.Value.Proto))
 		}
-		if p.Dport {
+		if p.Dport > 0 {
 			key = append(key, ruleset.Dport.Value(uint64(c.Value.Dport))...)
-			known = append(known, fmt.Sprint(c.Value.Dport))
+			port := fmt.Sprint(c.Value.Dport)
+			if p.Dport < classify.PortBits {
+				port += fmt.Sprintf("-%d", p.Dport)
+			}
+			known = append(known, port)
 		}
 		v := ruleset.Verdict{Kind: ruleset.Goto}
 		if c.Node == nil {
@@ -216,6 +221,15 @@ func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 	}
 	slices.SortFunc(m.Elems, func(x, y ruleset.MapElem) int { return bytes.Compare(x.Lo, y.Lo) })
 	return ref
+}
+
+// mask is the first so many of a field's bits.
+func mask(ones, bits int) []byte {
+	m := make([]byte, bits/8)
+	for i := range ones {
+		m[i/8] |= 0x80 >> (i % 8)
+	}
+	return m
 }
 
 // mapRoom is the size that the kernel is told for a map of n elements, with space to grow in place. It makes a table of four thirds of

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -24,8 +23,8 @@ type listFile struct {
 	beyond diag.Span
 	errs   bool
 
-	v4 []addrset.Range[addrset.U32]
-	v6 []addrset.Range[addrset.U128]
+	v4 addrset.Builder[addrset.U32]
+	v6 addrset.Builder[addrset.U128]
 	// sum is the addresses, once read.
 	sum addrset.Addrs
 }
@@ -91,14 +90,18 @@ func (f *listFile) parse(data []byte) {
 		}
 		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
-	f.v4, f.v6 = trimmed(f.v4), trimmed(f.v6)
 	f.sumUp()
+	f.trim()
 }
 
 // sumUp makes a set of what was read.
 func (f *listFile) sumUp() {
-	f.sum = addrset.Addrs{V4: addrset.Take(f.v4), V6: addrset.Take(f.v6)}
-	f.v4, f.v6 = nil, nil
+	f.sum = addrset.Addrs{V4: f.v4.Set(), V6: f.v6.Set()}
+}
+
+// trim gives back the room that either family did not need.
+func (f *listFile) trim() {
+	f.sum = addrset.Addrs{V4: f.sum.V4.Trim(), V6: f.sum.V6.Trim()}
 }
 
 // halves reads two halves of the text side by side. Where there is anything to be said about a line it gives up, with nothing read:
@@ -120,7 +123,8 @@ func (f *listFile) halves(data []byte) bool {
 	if both.Wait(); first.found+second.found > 0 {
 		return false
 	}
-	f.sum = addrset.Addrs{V4: join(first.sum.V4, second.sum.V4), V6: join(first.sum.V6, second.sum.V6)}
+	f.sum = addrset.Addrs{V4: addrset.Join(first.sum.V4, second.sum.V4), V6: addrset.Join(first.sum.V6, second.sum.V6)}
+	f.trim()
 	return true
 }
 
@@ -131,7 +135,7 @@ func (f *listFile) lines(data []byte, follow int) (rest []byte) {
 	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
 		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
 		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
-			f.v4 = extend(f.v4, r, lines-number+follow)
+			add(&f.v4, r, lines-number+follow)
 			data = data[min(n+1, len(data)):]
 			continue
 		}
@@ -164,7 +168,7 @@ func (f *listFile) line(line []byte, number, more int) {
 		return
 	}
 	if r, n := range4(text); n == len(text) {
-		f.v4 = extend(f.v4, r, more)
+		add(&f.v4, r, more)
 		return
 	}
 	if f.prefix6(text, more) {
@@ -201,9 +205,9 @@ func (f *listFile) slow(line []byte, start int, text string, number int) {
 		}
 	}
 	if b.lo.Is4() {
-		f.v4 = append(f.v4, addrset.Range[addrset.U32]{Lo: addrset.V4(b.lo), Hi: addrset.V4(b.hi)})
+		f.v4.Add(addrset.Range[addrset.U32]{Lo: addrset.V4(b.lo), Hi: addrset.V4(b.hi)})
 	} else {
-		f.v6 = append(f.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(b.lo), Hi: addrset.V6(b.hi)})
+		f.v6.Add(addrset.Range[addrset.U128]{Lo: addrset.V6(b.lo), Hi: addrset.V6(b.hi)})
 	}
 }
 
@@ -284,7 +288,7 @@ func (f *listFile) prefix6(text []byte, more int) bool {
 	if lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
 		return false
 	}
-	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: lo, Hi: hi}, more)
+	add(&f.v6, addrset.Range[addrset.U128]{Lo: lo, Hi: hi}, more)
 	return true
 }
 
@@ -354,59 +358,12 @@ func hexadecimal(text []byte, i int) (n uint16, next int) {
 	return n, next
 }
 
-// extend adds a range to those before it, to the last of them where it follows that: lists are mostly sorted. So many more may
-// follow, of either family: the first of one makes room for all.
-func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K], more int) []addrset.Range[K] {
-	if len(rs) == 0 {
-		return append(make([]addrset.Range[K], 0, more+1), r)
+// add adds a range, which so many more may follow, of either family: the first of one makes room for all.
+func add[K addrset.Key[K]](to *addrset.Builder[K], r addrset.Range[K], more int) {
+	if to.Len() == 0 {
+		to.Grow(more + 1)
 	}
-	last := &rs[len(rs)-1]
-	beyond := r.Lo.Compare(last.Hi)
-	if beyond > 0 && r.Lo != last.Hi.Next() || r.Lo.Compare(last.Lo) < 0 {
-		return append(rs, r)
-	}
-	if beyond > 0 || r.Hi.Compare(last.Hi) > 0 {
-		last.Hi = r.Hi
-	}
-	return rs
-}
-
-// join is the union of two sets that nobody else has. There is mostly room for the second behind the first, and it takes no other.
-func join[K addrset.Key[K]](a, b addrset.Set[K]) addrset.Set[K] {
-	first, second := a.Ranges(), b.Ranges()
-	switch {
-	case len(first) == 0:
-		return b
-	case len(second) == 0:
-		return addrset.Take(trimmed(first))
-	case cap(first)-len(first) < len(second):
-		return a.Union(b)
-	}
-	return addrset.Take(trimmed(merge(first, second)))
-}
-
-// merge puts the second of two sorted lists into the first, which has the room for it, from the end on: nothing is overwritten that is
-// not yet moved.
-func merge[K addrset.Key[K]](first, second []addrset.Range[K]) []addrset.Range[K] {
-	all := first[:len(first)+len(second)]
-	for len(second) > 0 {
-		from := &second
-		if len(first) > 0 && first[len(first)-1].Lo.Compare(second[len(second)-1].Lo) > 0 {
-			from = &first
-		}
-		last := len(*from) - 1
-		all[len(first)+len(second)-1] = (*from)[last]
-		*from = (*from)[:last]
-	}
-	return all
-}
-
-// trimmed is a list without the room that it did not need, where that is much.
-func trimmed[K addrset.Key[K]](rs []addrset.Range[K]) []addrset.Range[K] {
-	if cap(rs) > len(rs)+len(rs)/4 {
-		return slices.Clone(rs)
-	}
-	return rs
+	to.Add(r)
 }
 
 // isBlank tells whether a byte separates nothing.
