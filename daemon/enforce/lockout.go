@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
@@ -53,7 +54,7 @@ func (e *Enforcer) Guard(c *Candidate, anyway bool, control ...host.Session) (he
 		return nil, l.Lines()
 	}
 	r := e.report(c)
-	r.Lockout = l
+	r.Lockout, r.Open = l, e.Open(context.Background())
 	return r, nil
 }
 
