@@ -136,7 +136,9 @@ func TestWritten(t *testing.T) {
 func TestEnforcing(t *testing.T) {
 	good := &control.Status{Enforced: true, Source: enforce.Files, Reload: control.Reload{OK: true}}
 	broken := diag.List{{Severity: diag.Error, Message: "unknown service"}}
-	files := func(r control.Reload) *control.Status { return &control.Status{Enforced: true, Source: enforce.Files, Digest: "a", Reload: r} }
+	files := func(r control.Reload) *control.Status {
+		return &control.Status{Enforced: true, Source: enforce.Files, Digest: "a", Reload: r}
+	}
 	from := func(s enforce.Source, digest string) *control.Status {
 		return &control.Status{Enforced: true, Source: s, Digest: "a", Reload: control.Reload{OK: true, Digest: digest}}
 	}
