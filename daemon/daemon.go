@@ -241,6 +241,10 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 	}
 }
 
+// refreshAfter is how long comments in the kernel may name lines that have moved: it has the next change of somebody who saves one after
+// the other not wait for them.
+const refreshAfter = 2 * time.Second
+
 // keep looks after what time and others change: the kernel's table, a reload that failed for no fault of the policy.
 func (d *daemon) keep(ctx context.Context) {
 	d.cfg.Notify("WATCHDOG=1")
@@ -252,6 +256,9 @@ func (d *daemon) keep(ctx context.Context) {
 	}
 	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
+	if err := d.enf.Refresh(ctx, refreshAfter); err != nil {
+		d.log.Warn(err.Error())
+	}
 	d.keepObserving(ctx)
 	d.prover.look(d)
 	d.keeper.quiet(d)

@@ -105,6 +105,9 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	if e.opt.Lazy {
 		return r, nil
 	}
+	if err := e.Refresh(ctx, 0); err != nil {
+		r.note(err.Error())
+	}
 	if store := e.Unstored(); store != nil {
 		return r, e.Stored(store())
 	}
@@ -180,6 +183,7 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 // that live, so that none dies as unknown; and once more after it, for those that opened meanwhile. Not so in a repair: conntrack
 // still knows those from before, and others were let in by nobody.
 func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, change *kernel.Change, r *Report) error {
+	defer func() { e.noteStale(change) }()
 	if change.Empty() {
 		r.Validated = true
 		return nil

@@ -60,6 +60,7 @@ type Enforcer struct {
 
 	running Running
 	bans    []Ban           // of the state directory, sorted; those that have ended may be among them
+	stale   time.Time       // since when comments of the table's rules are to be refreshed; zero for not
 	placed  bool            // the bans have been put into the kernel's sets by this Enforcer
 	looked  uint32          // the kernel's generation when Repair last found, or made, all well; 0 for never
 	pending *store.Pending  // the change that is enforced and not confirmed; nil where there is none
@@ -101,6 +102,7 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
 	}
+	opt.Kernel.LazyComments = true
 	e := &Enforcer{opt: opt, dir: store.At(opt.State), ssh: sshServices()}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"ringwall/netfilter/ruleset"
@@ -11,16 +12,17 @@ import (
 // Diff is the smallest change that makes a table that is have be want. With have nil the whole table is made, replacing the one
 // that may be there. A counter, and a dynamic set with what it holds, stay as they are while want has them. A set whose comment
 // alone differs stays too. want is kept and must not be changed any more.
-func Diff(have, want *ruleset.Ruleset) *Change { return diff(have, want, nil) }
+func Diff(have, want *ruleset.Ruleset) *Change { return diff(have, want, nil, false) }
 
-// diff is Diff; the elements of the sets in unread (see Observed) are not known and are written anew, unless their mark stands.
-func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
-	c := &Change{want: want}
+// diff is Diff; the elements of the sets in unread (see Observed) are not known and are written anew, unless their mark stands. Where
+// it is lazy, a rule whose comment alone differs stays too.
+func diff(have, want *ruleset.Ruleset, unread map[string]bool, lazy bool) *Change {
+	c := &Change{want: want, after: want}
 	if have == nil {
 		c.table = tableMade
 		have = new(ruleset.Ruleset)
 	}
-	d := differ{Change: c, unread: unread, redefined: make(map[objectID]bool), unchanged: chainEdit{same: true}}
+	d := differ{Change: c, unread: unread, lazy: lazy, redefined: make(map[objectID]bool), unchanged: chainEdit{same: true}}
 	d.index(have, want)
 
 	// Rules refer to maps, those to chains, and rules to the rest. What refers goes before what it refers to, so all removals come
@@ -33,6 +35,7 @@ func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 	d.addChains(want)
 	d.addMaps(want)
 	d.addRules(want)
+	d.keepComments(want)
 	return c
 }
 
@@ -40,6 +43,7 @@ func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 type differ struct {
 	*Change
 	unread map[string]bool
+	lazy   bool // comments may stay as they are
 
 	haveChains, wantChains     map[string]*ruleset.Chain
 	haveSets, wantSets         map[string]*ruleset.Set
@@ -50,6 +54,7 @@ type differ struct {
 	// redefined are the names that stay, but must be removed and added; rules that refer to them too.
 	redefined map[objectID]bool
 	edits     map[string]*chainEdit
+	comments  map[string][]*ruleset.Rule // of chains that keep comments, the rules with these
 	mapEdits  map[string]mapEdit
 
 	unchanged        chainEdit // that of most chains
@@ -94,7 +99,11 @@ func (d *differ) index(have, want *ruleset.Ruleset) {
 		if h == nil || d.redefined[objectID{kindChain, name}] {
 			h = &ruleset.Chain{}
 		}
-		d.edits[name] = d.chainEdit(h.Rules, w.Rules)
+		e := d.chainEdit(h.Rules, w.Rules)
+		if d.lazy && !e.flush {
+			d.noteComments(name, h.Rules, w.Rules, e)
+		}
+		d.edits[name] = e
 	}
 }
 
@@ -217,8 +226,10 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 		have = lengthened(have, want.Length)
 	}
 	if !want.Interval {
-		d.edit(want, true, have.Elems4.Minus(want.Elems4).Ranges(), have.Elems6.Minus(want.Elems6).Ranges())
-		d.edit(want, false, want.Elems4.Minus(have.Elems4).Ranges(), want.Elems6.Minus(have.Elems6).Ranges())
+		old4, new4 := have.Elems4.Differ(want.Elems4)
+		old6, new6 := have.Elems6.Differ(want.Elems6)
+		d.edit(want, true, old4.Ranges(), old6.Ranges())
+		d.edit(want, false, new4.Ranges(), new6.Ranges())
 		return
 	}
 	old4, new4 := changed(have.Elems4.Ranges(), want.Elems4.Ranges())
@@ -351,10 +362,14 @@ func (d *differ) same(have, want []*ruleset.Rule) bool {
 		return false
 	}
 	for i, h := range have {
-		if d.refersAnew(h) || d.refersAnew(want[i]) {
+		w := want[i]
+		switch {
+		case d.refersAnew(h) || d.refersAnew(w), !d.lazy && h.Comment != w.Comment:
 			return false
+		case sameExprs(h.Exprs, w.Exprs):
+			continue
 		}
-		d.haveKey, d.wantKey = appendRuleKey(d.haveKey[:0], h), appendRuleKey(d.wantKey[:0], want[i])
+		d.haveKey, d.wantKey = appendRuleKey(d.haveKey[:0], h), appendRuleKey(d.wantKey[:0], w)
 		if len(d.haveKey) == 0 || !bytes.Equal(d.haveKey, d.wantKey) {
 			return false
 		}
@@ -375,7 +390,11 @@ func (d *differ) key(r *ruleset.Rule) string {
 	if d.refersAnew(r) {
 		return ""
 	}
-	return ruleKey(r)
+	key := ruleKey(r)
+	if key != "" && !d.lazy {
+		key = fmt.Sprintf("%d %s%s", len(r.Comment), r.Comment, key)
+	}
+	return key
 }
 
 // refersAnew tells whether a rule refers to something that is made anew.
