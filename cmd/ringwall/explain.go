@@ -45,7 +45,7 @@ func (f *front) explainVerb() *cobra.Command {
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !stdin && len(args) > 0 && !slices.ContainsFunc(args, isDirection) {
-				return usagef("the direction is missing: in, out or forward, and what, for example: in tcp/22 from 203.0.113.9")
+				return usagef("which packet? The direction is missing: in, out or forward. For example: in tcp/22 from 203.0.113.9")
 			}
 			name, opt := f.config, onHost(false)
 			if file := len(args) > 0 && !isDirection(args[0]); file {

@@ -136,7 +136,7 @@ func TestExplainWithoutDirection(t *testing.T) {
 	for _, words := range [][]string{{"tcp/22", "from", "192.0.2.1"}, {"ssh"}, {file, "tcp/22", "from", "192.0.2.1"}, {file}} {
 		var out, complaints strings.Builder
 		f := &front{args: append([]string{"explain"}, words...), stdout: &out, stderr: &complaints, getenv: func(string) string { return "" }}
-		if code := f.serve(context.Background()); code != 64 || out.Len() > 0 || !strings.Contains(complaints.String(), "the direction is missing: in, out or forward") {
+		if code := f.serve(context.Background()); code != 64 || out.Len() > 0 || !strings.Contains(complaints.String(), "The direction is missing: in, out or forward") {
 			t.Errorf("%v: %d, %s%s", words, code, &out, &complaints)
 		}
 	}
