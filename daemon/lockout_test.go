@@ -36,6 +36,7 @@ func dial(t testing.TB, ns *nstest.NS, addr string) net.Conn {
 func visited(t *testing.T, text string) (w *wall, session net.Conn) {
 	w = build(t, text)
 	peer := nstest.New(t)
+	w.peer = peer
 	nstest.Veth(t, w.ns, "veth0", peer, "veth0")
 	w.ns.Addr(t, "veth0", "192.0.2.1/24")
 	peer.Addr(t, "veth0", "192.0.2.2/24")

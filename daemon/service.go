@@ -52,6 +52,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "",
 		Awaited: d.awaited(), Refused: d.enf.Refusals(), Rollbacks: d.window.rollbacks, Notes: append([]string{}, d.notes...),
 	}
+	s.Reload.Digest = d.digest
 	note := func(text string) { s.Notes = append(s.Notes, text) }
 	if run.Candidate != nil {
 		s.Policy, s.Digest, s.Rules = run.Entry, run.Digest, run.Rules()

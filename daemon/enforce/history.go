@@ -72,13 +72,13 @@ func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
 	return run.Candidate, nil
 }
 
-// GoBack enforces a policy of the history. What the files say, by its digest, is refused where it is another one, so that no
+// GoBack enforces a policy of the history. What the files say, by entry file and digest, is refused where it is another one, so that no
 // restart brings it back by itself.
-func (e *Enforcer) GoBack(ctx context.Context, c *Candidate, who, files string) (*Report, error) {
+func (e *Enforcer) GoBack(ctx context.Context, c *Candidate, who, entry, files string) (*Report, error) {
 	c.Who = who
 	r, err := e.Apply(ctx, c, RolledBack)
 	if r.Applied && files != c.Digest {
-		if failed := e.Refuse(files, RolledBackBy(who)); failed != nil {
+		if failed := e.Refuse(entry, files, RolledBackBy(who)); failed != nil {
 			r.note(failed.Error())
 		}
 	}

@@ -230,8 +230,10 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 		have = lengthened(have, want.Length)
 	}
 	if !want.Interval {
-		d.edit(want, true, have.Elems4.Minus(want.Elems4).Ranges(), have.Elems6.Minus(want.Elems6).Ranges())
-		d.edit(want, false, want.Elems4.Minus(have.Elems4).Ranges(), want.Elems6.Minus(have.Elems6).Ranges())
+		old4, new4 := have.Elems4.Differ(want.Elems4)
+		old6, new6 := have.Elems6.Differ(want.Elems6)
+		d.edit(want, true, old4.Ranges(), old6.Ranges())
+		d.edit(want, false, new4.Ranges(), new6.Ranges())
 		return
 	}
 	old4, new4 := changed(have.Elems4.Ranges(), want.Elems4.Ranges())

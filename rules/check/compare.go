@@ -164,8 +164,8 @@ func switches(b policy.Base) [8]bool {
 
 // addresses fills in what happened to some addresses; false where nothing did.
 func (ch *Change) addresses(before, after policy.Addrs) bool {
-	was, is := static(before), static(after)
-	ch.Plus, ch.Minus = is.Minus(was).Len(), was.Minus(is).Len()
+	gone, come := static(before).Differ(static(after))
+	ch.Plus, ch.Minus = come.Len(), gone.Len()
 	return ch.Plus+ch.Minus > 0 || !sameAddrs(before, after)
 }
 

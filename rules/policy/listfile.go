@@ -129,13 +129,18 @@ func (f *listFile) halves(data []byte) bool {
 }
 
 // lines reads a text, which so many lines follow, and returns what it did not read on account of too many errors. It makes one pass over
-// the bytes, and no string of a line with an IPv4 address.
+// the bytes, and no string of a line with an address or a prefix.
 func (f *listFile) lines(data []byte, follow int) (rest []byte) {
 	lines := bytes.Count(data, []byte{'\n'}) + 1
 	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
 		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
 		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
 			add(&f.v4, r, lines-number+follow)
+			data = data[min(n+1, len(data)):]
+			continue
+		}
+		if r, n := range6(data); n > 0 && (n == len(data) || data[n] == '\n') {
+			add(&f.v6, r, lines-number+follow)
 			data = data[min(n+1, len(data)):]
 			continue
 		}
@@ -171,7 +176,8 @@ func (f *listFile) line(line []byte, number, more int) {
 		add(&f.v4, r, more)
 		return
 	}
-	if f.prefix6(text, more) {
+	if r, n := range6(text); n == len(text) {
+		add(&f.v6, r, more)
 		return
 	}
 	f.slow(line, start, string(text), number)
@@ -268,28 +274,21 @@ func decimal(text []byte, i int, limit uint) (n uint, next int) {
 	return n, next
 }
 
-// prefix6 takes a plain IPv6 address or prefix up.
-func (f *listFile) prefix6(text []byte, more int) bool {
-	lo, n := groups(text)
-	if n == 0 {
-		return false
+// range6 reads an IPv6 address or prefix at the beginning of a text, and returns how long that is; 0 for anything else, which may still be
+// right.
+func range6(text []byte) (r addrset.Range[addrset.U128], n int) {
+	lo, i := groups(text)
+	if i == 0 || lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
+		return r, 0
 	}
-	hi := lo
-	if n < len(text) {
-		if text[n] != '/' {
-			return false
-		}
-		length, next := decimal(text, n+1, 128)
-		if next == n+1 || next != len(text) || lo.Mask(int(length)) != lo {
-			return false
-		}
-		hi = lo.Top(int(length))
+	if i == len(text) || text[i] != '/' {
+		return addrset.Range[addrset.U128]{Lo: lo, Hi: lo}, i
 	}
-	if lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
-		return false
+	length, next := decimal(text, i+1, 128)
+	if next == i+1 || lo.Mask(int(length)) != lo {
+		return r, 0
 	}
-	add(&f.v6, addrset.Range[addrset.U128]{Lo: lo, Hi: hi}, more)
-	return true
+	return addrset.Range[addrset.U128]{Lo: lo, Hi: lo.Top(int(length))}, next
 }
 
 // groups reads an IPv6 address of hexadecimal groups at the beginning of a text, and returns how long that is; 0 for anything else,
@@ -344,19 +343,30 @@ func groups(text []byte) (lo addrset.U128, n int) {
 // hexadecimal reads at most four digits from text[i] on, and returns where they end; i where there is none.
 func hexadecimal(text []byte, i int) (n uint16, next int) {
 	for next = i; next < len(text) && next < i+4; next++ {
-		c := text[next]
-		switch {
-		case c-'0' < 10:
-			c -= '0'
-		case c|0x20-'a' < 6:
-			c = c | 0x20 - 'a' + 10
-		default:
-			return n, next
+		digit := hexDigits[text[next]]
+		if digit == noDigit {
+			break
 		}
-		n = n<<4 | uint16(c)
+		n = n<<4 | uint16(digit)
 	}
 	return n, next
 }
+
+const noDigit = 0xff
+
+// hexDigits is the values of hexadecimal digits, noDigit for other bytes. A processor can't guess whether a digit or a letter comes next.
+var hexDigits = func() (values [256]uint8) {
+	for c := range values {
+		values[c] = noDigit
+	}
+	for n, c := range "0123456789abcdef" {
+		values[c] = uint8(n)
+	}
+	for n, c := range "ABCDEF" {
+		values[c] = uint8(10 + n)
+	}
+	return values
+}()
 
 // add adds a range, which so many more may follow, of either family: the first of one makes room for all.
 func add[K addrset.Key[K]](to *addrset.Builder[K], r addrset.Range[K], more int) {
