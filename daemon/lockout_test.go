@@ -86,7 +86,7 @@ func TestReloadThatLocksOutIsHeldBack(t *testing.T) {
 	w.follows(t, "nobody is locked out any more", 2)
 	w.save(t, nobody)
 	s = w.reaches(t, "no way in is held back", func(s *control.Status) bool { return s.Reload.Held })
-	if !strings.Contains(s.Reload.Error, "there is no failsafe, and nobody could connect to SSH (port 22)") {
+	if !strings.Contains(s.Reload.Error, "nobody could connect to SSH (port 22): neither failsafe nor a rule admits anybody") {
 		t.Errorf("%+v", s)
 	}
 	w.save(t, nobody+"failsafe: {ssh: [192.0.2.2]}\n")

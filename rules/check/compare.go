@@ -332,7 +332,7 @@ func (c *comparison) rules(dir policy.Dir) {
 // ruleParts is what differs between two rules of one id.
 func ruleParts(a, b *policy.Rule) []string {
 	var parts []string
-	action := reflect.DeepEqual(a.Action, b.Action)
+	action := a.Action == b.Action || reflect.DeepEqual(a.Action, b.Action)
 	match := sameMatch(&a.Match, &b.Match)
 	if !match {
 		if a.Text == b.Text && action {
@@ -374,6 +374,9 @@ func ownerText(o policy.Owner) string {
 }
 
 func sameChoice[T any](a, b policy.Choice[T], text func(T) string) bool {
+	if a.IsAny() && b.IsAny() {
+		return true
+	}
 	texts := func(vs []T) []string {
 		var out []string
 		for _, v := range vs {
