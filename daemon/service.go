@@ -49,7 +49,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	run := d.enf.Running()
 	s := &control.Status{
 		Hello: d.hello, Started: d.started,
-		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "",
+		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "", EventsLost: d.guard.lost,
 		Awaited: d.awaited(), Refused: d.enf.Refusals(), Rollbacks: d.window.rollbacks, Notes: append([]string{}, d.notes...),
 	}
 	s.Reload.Digest = d.digest

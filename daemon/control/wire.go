@@ -80,6 +80,8 @@ type Status struct {
 	Healed  *Heal  `json:"healed,omitempty"`
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
+	// EventsLost is how often more was committed than the daemon could hear of: it looks at the table then.
+	EventsLost uint64 `json:"events_lost"`
 
 	Proof *Proof `json:"proof,omitempty"` // null where what is enforced was proved by an earlier process
 
