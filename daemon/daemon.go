@@ -42,6 +42,7 @@ type Config struct {
 	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Watch    watch.Options
 	Kernel   kernel.Options
+	Compile  enforce.Compiler     // nil stands for compile.Compile
 	Now      func() time.Time     // nil stands for time.Now
 	Boot     string               // id of this boot; empty stands for that of the machine
 	Uptime   func() time.Duration // since that boot, as no one can set it; nil stands for that of the machine
@@ -70,6 +71,7 @@ type daemon struct {
 	guard   guard
 	window  window
 	keeper  keeper
+	prover  prover
 	rest    atomic.Uint64   // bytes of the heap when memory was last given back
 	drops   *droplog.Reader // nil where the log group can't be read
 	origins origins
@@ -160,7 +162,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 	d.hello = control.Hello{Build: d.cfg.Build, Owner: d.cfg.Owner, PID: os.Getpid(), Namespace: ns}
 	d.inherit()
 	d.enf, err = enforce.Open(ctx, enforce.Options{
-		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
+		State: d.cfg.State, Wait: d.cfg.Wait, LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Compile: d.cfg.Compile, Now: d.cfg.Now, Log: d.log, Who: "ringwall run", Lazy: true,
 	})
 	if err != nil {
 		return err
@@ -180,6 +182,7 @@ func (d *daemon) open(ctx context.Context) (err error) {
 // close gives back what open took.
 func (d *daemon) close() {
 	d.keeper.finish(d)
+	d.prover.stop()
 	d.observer.Close(context.Background())
 	d.guard.release(d)
 	if err := errors.Join(d.watch.Close(), d.enf.Close()); err != nil {
@@ -226,6 +229,8 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 			d.keeper.used = time.Now()
 		case err := <-d.keeper.done:
 			d.keeper.end(d, err)
+		case r := <-d.prover.done:
+			d.prover.end(d, r)
 		case e, more := <-d.guard.events:
 			d.guard.hear(ctx, d, e, more)
 		case <-d.guard.wake:
@@ -235,6 +240,10 @@ func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
 		}
 	}
 }
+
+// refreshAfter is how long comments in the kernel may name lines that have moved: it has the next change of somebody who saves one after
+// the other not wait for them.
+const refreshAfter = 2 * time.Second
 
 // keep looks after what time and others change: the kernel's table, a reload that failed for no fault of the policy.
 func (d *daemon) keep(ctx context.Context) {
@@ -247,6 +256,10 @@ func (d *daemon) keep(ctx context.Context) {
 	}
 	d.window.look(ctx, d)
 	d.guard.look(ctx, d)
+	if err := d.enf.Refresh(ctx, refreshAfter); err != nil {
+		d.log.Warn(err.Error())
+	}
 	d.keepObserving(ctx)
+	d.prover.look(d)
 	d.keeper.quiet(d)
 }

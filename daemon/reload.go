@@ -15,8 +15,9 @@ import (
 const retryAfter = 5 * time.Second
 
 // load reads the policy's files, and has them watched as they are now. Lints refuse nothing, and wait until the policy
-// is enforced; the proof of the compiled form is brief.
+// is enforced; the proof of the compiled form is brief, and one that is under way ends.
 func (d *daemon) load() *enforce.Candidate {
+	d.prover.stop()
 	opt := d.enf.LoadOptions()
 	opt.NoLints, opt.Brief = true, true
 	files, err := enforce.HostFiles(d.cfg.Owner)
@@ -107,6 +108,9 @@ func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(co
 	case r.Applied:
 		d.reload.Good++
 		d.log.Info("enforced", "policy", c.Entry, "rules", r.Rules, "change", or(r.Kernel, "none"), "took", took)
+		if r.Proof != "" {
+			d.log.Info(r.Proof + ": the whole proof follows")
+		}
 		d.settled(r, err)
 		return r, err
 	case err != nil:
@@ -116,7 +120,7 @@ func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(co
 		d.reload.Error = c.Problem()
 	}
 	d.reload.Bad++
-	d.log.Error("reload failed; what was enforced stays", "policy", c.Entry, "error", d.reload.Error)
+	d.log.Error("reload failed; "+d.stays(), "policy", c.Entry, "error", d.reload.Error)
 	for _, diag := range c.Diags {
 		d.log.Warn(diag.String())
 	}
@@ -149,6 +153,9 @@ func (d *daemon) statusLine() string {
 	}
 	if !d.reload.OK {
 		line += "; the files are not enforced: " + d.reload.Error
+	}
+	if d.prover.result.err != nil {
+		line += "; NOT what the policy says: see 'ringwall status'"
 	}
 	return line
 }

@@ -49,9 +49,10 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	run := d.enf.Running()
 	s := &control.Status{
 		Hello: d.hello, Started: d.started,
-		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "",
+		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "", EventsLost: d.guard.lost,
 		Awaited: d.awaited(), Refused: d.enf.Refusals(), Rollbacks: d.window.rollbacks, Notes: append([]string{}, d.notes...),
 	}
+	s.Reload.Digest = d.digest
 	note := func(text string) { s.Notes = append(s.Notes, text) }
 	if run.Candidate != nil {
 		s.Policy, s.Digest, s.Rules = run.Entry, run.Digest, run.Rules()
@@ -92,6 +93,7 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	} else {
 		s.LogLost = d.drops.Lost()
 	}
+	s.Proof = d.prover.status(d)
 	s.Observed = d.observer.Report(ctx)
 	return s
 }
@@ -119,6 +121,7 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 		}
 		if files := d.load(); files.Digest == c.Digest && c.OK() {
 			files.Who = c.Who
+			files.ShareProof(c)
 			var r *enforce.Report
 			d.reloading(func() {
 				r, err = d.takeBy(ctx, files, func(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {

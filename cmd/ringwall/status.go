@@ -10,6 +10,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/diag"
@@ -25,7 +26,8 @@ func (f *front) statusVerb() *cobra.Command {
 			Says whether the kernel enforces the policy that it should, where that came from, what became of the last reload and of the
 			daemon. It looks at the kernel, and does not take the daemon's memory for it.
 
-			Exit codes: 0 where the policy of the files is enforced, 1 where nothing is, or something else than the files say.`),
+			Exit codes: 0 where the policy of the files is enforced, 1 where nothing is, or something else than the
+			files say, or than the policy says because the compiler is wrong.`),
 		Example: examples(
 			"for a human", "ringwall status",
 			"for a monitor", "ringwall status --json",
@@ -56,7 +58,7 @@ func (f *front) status(ctx context.Context) error {
 	} else {
 		f.printStatus(a)
 	}
-	if err == nil && (!a.Enforced || a.Stale) {
+	if err == nil && (!a.Enforced || a.Stale || a.Wrong()) {
 		err = told(exitFailed)
 	}
 	return err
@@ -98,6 +100,7 @@ func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.St
 		s.Bans = len(bans)
 	}
 	now := enforce.Load(source.OS{}, absolute(f.config), e.LoadOptions())
+	s.Reload.Digest = now.Digest
 	s.Reload.OK = now.OK() && now.Digest == run.Digest
 	switch {
 	case !now.OK():
@@ -122,6 +125,8 @@ func (f *front) printStatus(a statusAnswer) {
 		state = paint.red("no: the wall was taken down, the host is open")
 	case !a.Enforced:
 		state = paint.red("no")
+	case a.Wrong():
+		state = paint.red("yes, but not what the policy says")
 	case a.Stale:
 		state = paint.yellow("yes, but not what the files say")
 	}
@@ -138,6 +143,13 @@ func (f *front) printStatus(a statusAnswer) {
 	}
 	f.printReload(line, paint, a, now)
 	f.printRefused(line, a)
+	if p := a.Proof; p != nil {
+		text := diag.Visible(p.Text)
+		if a.Wrong() {
+			text = paint.red(text)
+		}
+		line("proof", "%s", text)
+	}
 	if a.Daemon {
 		line("daemon", "pid %d, %s, up since %s", a.PID, a.Build, since(a.Started, now))
 		line("table", "%s", tableText(a.Status))
@@ -185,11 +197,19 @@ func (f *front) printReload(line func(string, string, ...any), paint ink, a stat
 func (f *front) printRefused(line func(string, string, ...any), a statusAnswer) {
 	const most = 3
 	for _, r := range a.Refused[max(0, len(a.Refused)-most):] {
-		line("refused", "digest %s unless 'ringwall apply' names it: %s (%s)", short(r.Digest), diag.Visible(r.Why), r.At.Local().Format(time.DateTime))
+		line("refused", "%s, unless 'ringwall apply' names it: %s (%s)", refusal(r), diag.Visible(r.Why), r.At.Local().Format(time.DateTime))
 	}
 	if n := len(a.Refused) - most; n > 0 {
 		line("refused", "and %d before", n)
 	}
+}
+
+// refusal names a policy that is refused.
+func refusal(r store.Refusal) string {
+	if r.Entry == "" { // it was stored by an older version
+		return "digest " + short(r.Digest)
+	}
+	return fmt.Sprintf("%s (digest %s)", diag.Visible(r.Entry), short(r.Digest))
 }
 
 // sourceText says where a policy came from.

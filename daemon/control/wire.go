@@ -55,7 +55,7 @@ type RollbackRequest struct {
 	Sessions []host.Session `json:"sessions,omitempty"`
 }
 
-// Status is what the daemon does at the moment. A host is well protected where Enforced and not Stale().
+// Status is what the daemon does at the moment. A host is well protected where Enforced and neither Stale() nor Wrong().
 type Status struct {
 	Hello
 	Started time.Time `json:"started"`
@@ -80,6 +80,10 @@ type Status struct {
 	Healed  *Heal  `json:"healed,omitempty"`
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
+	// EventsLost is how often more was committed than the daemon could hear of: it looks at the table then.
+	EventsLost uint64 `json:"events_lost"`
+
+	Proof *Proof `json:"proof,omitempty"` // null where what is enforced was proved by an earlier process
 
 	Observed *observe.Report `json:"observed,omitempty"` // null where nothing is observed
 
@@ -93,13 +97,37 @@ type Heal struct {
 	By     string    `json:"by"`     // "nft (pid 4711)": who made the change, as far as the kernel tells; else "unknown"
 }
 
+// Proof is how far the enforced rules were held against their policy.
+type Proof struct {
+	State   ProofState `json:"state"`
+	Packets int        `json:"packets"` // that were compared
+	Text    string     `json:"text"`    // the same in words; where it failed with the packet, both answers and the chains
+}
+
+// ProofState is what came of a proof.
+type ProofState string
+
+// The states of a proof.
+const (
+	ProofWhole    ProofState = "whole"     // at every corner of every rule
+	ProofSample   ProofState = "sample"    // at the most corners that are ever taken
+	ProofUnderWay ProofState = "under-way" // on a sample; the rest is being done
+	ProofFailed   ProofState = "failed"    // the rules do to a packet what the policy does not say
+)
+
+// Wrong tells whether what is enforced was found to be something else than its policy says.
+func (s *Status) Wrong() bool { return s.Proof != nil && s.Proof.State == ProofFailed }
+
 // Stale tells whether the files say something that is not enforced.
-func (s *Status) Stale() bool { return !s.Reload.OK || s.Source != enforce.Files }
+func (s *Status) Stale() bool {
+	return !s.Reload.OK || s.Source != enforce.Files && s.Digest != s.Reload.Digest
+}
 
 // Reload is what came of the last time the policy's files were read.
 type Reload struct {
 	At          time.Time `json:"at,omitzero"`
 	OK          bool      `json:"ok"`
+	Digest      string    `json:"digest"`          // of what was read
 	Held        bool      `json:"held,omitempty"`  // what was read is held back, though it has no error
 	Error       string    `json:"error,omitempty"` // in one line, where not OK
 	Diagnostics diag.List `json:"diagnostics,omitempty"`

@@ -18,6 +18,7 @@ import (
 func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report, error) {
 	r := e.report(c)
 	if !c.OK() {
+		r.Open = e.Open(ctx)
 		return r, nil
 	}
 	e.setDifference(c, r)
@@ -61,6 +62,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending *store.Pending) (*Report, error) {
 	r := e.report(c)
 	if !c.OK() {
+		r.Open = e.Open(ctx)
 		return r, nil
 	}
 	if e.lock == nil {
@@ -103,6 +105,9 @@ func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending
 	if e.opt.Lazy {
 		return r, nil
 	}
+	if err := e.Refresh(ctx, 0); err != nil {
+		r.note(err.Error())
+	}
 	if store := e.Unstored(); store != nil {
 		return r, e.Stored(store())
 	}
@@ -140,6 +145,15 @@ func (e *Enforcer) Intact(ctx context.Context) error {
 	return ErrChanged
 }
 
+// Open tells whether the host is open: the wall was taken down, or the kernel says that there is no table.
+func (e *Enforcer) Open(ctx context.Context) bool {
+	if e.running.Source == Opened || e.conn == nil {
+		return e.running.Source == Opened
+	}
+	_, err := e.conn.Counters(ctx)
+	return errors.Is(err, kernel.ErrNoTable)
+}
+
 // unanswered says of an error that for its sake the kernel's state is not known.
 func unanswered(err error) error { return fmt.Errorf("the kernel can't be asked: %w", err) }
 
@@ -169,6 +183,7 @@ func (e *Enforcer) TakeDown(ctx context.Context) error {
 // that live, so that none dies as unknown; and once more after it, for those that opened meanwhile. Not so in a repair: conntrack
 // still knows those from before, and others were let in by nobody.
 func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, change *kernel.Change, r *Report) error {
+	defer func() { e.noteStale(change) }()
 	if change.Empty() {
 		r.Validated = true
 		return nil

@@ -24,6 +24,7 @@ type Candidate struct {
 
 	proof *proof // what Prove made of it
 	brief bool   // prove it on a sample
+	bytes int    // of all files that were read
 
 	host func() *check.Host
 }
@@ -64,6 +65,9 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 	c.Policy, c.Diags = policy.Load(rec, entry, opt.Options)
 	c.Bundle = rec.Bundle()
 	c.Digest, c.Print = rec.Digest(), rec.Fingerprint()
+	for _, f := range c.Bundle.Files {
+		c.bytes += len(f.Data)
+	}
 	if c.Policy != nil && !opt.Trusted {
 		c.Tests = check.Tests(c.Policy)
 		c.Diags = append(c.Diags, check.TestDiagnostics(c.Tests)...)

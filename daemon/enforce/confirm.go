@@ -148,7 +148,7 @@ func (e *Enforcer) refusePending(why string) {
 	if e.pending.Digest == "" {
 		return
 	}
-	if err := e.Refuse(e.pending.Digest, why); err != nil {
+	if err := e.Refuse(e.pending.Entry, e.pending.Digest, why); err != nil {
 		e.opt.Log.Error("the policy that was not confirmed is refused until this process ends only", "error", err)
 	}
 }

@@ -14,9 +14,11 @@ import (
 	"time"
 
 	"ringwall/daemon/store"
+	"ringwall/netfilter/compile"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/ruleset"
+	"ringwall/rules/policy"
 )
 
 // Options is how an Enforcer is made.
@@ -30,8 +32,12 @@ type Options struct {
 	Now      func() time.Time // nil stands for time.Now
 	Log      *slog.Logger     // nil for none
 	Who      string           // who applies, for the record: a user, or "ringwall run"
+	Compile  Compiler         // nil stands for compile.Compile
 	Progress func(string)     // is told what is being done now, for who waits; nil for nobody
 }
+
+// Compiler turns a policy into what the kernel shall hold.
+type Compiler func(*policy.Policy, compile.Options) (*ruleset.Ruleset, error)
 
 // DefaultLogGroup is the nflog group that rules log to.
 const DefaultLogGroup = 1913
@@ -54,6 +60,7 @@ type Enforcer struct {
 
 	running Running
 	bans    []Ban           // of the state directory, sorted; those that have ended may be among them
+	stale   time.Time       // since when comments of the table's rules are to be refreshed; zero for not
 	placed  bool            // the bans have been put into the kernel's sets by this Enforcer
 	looked  uint32          // the kernel's generation when Repair last found, or made, all well; 0 for never
 	pending *store.Pending  // the change that is enforced and not confirmed; nil where there is none
@@ -89,9 +96,13 @@ func Open(ctx context.Context, opt Options) (*Enforcer, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	if opt.Compile == nil {
+		opt.Compile = compile.Compile
+	}
 	if opt.Progress == nil {
 		opt.Progress = func(string) {}
 	}
+	opt.Kernel.LazyComments = true
 	e := &Enforcer{opt: opt, dir: store.At(opt.State), ssh: sshServices()}
 	if err := e.open(ctx); err != nil {
 		return nil, errors.Join(err, e.Close())

@@ -27,13 +27,9 @@ var slackHeld atomic.Bool
 // before. It is for reloads: they come now and then, somebody waits for them, and a quiet daemon gives their memory back.
 func (e *Enforcer) Slack() (end func()) {
 	slack := int64(unknownSlack)
-	if e.running.Candidate != nil && e.running.Bundle != nil { // the emergency policy has none
+	if e.running.Candidate != nil {
 		slack = slackBytes
-		size := 0
-		for _, f := range e.running.Bundle.Files {
-			size += len(f.Data)
-		}
-		if size > largePolicy {
+		if e.running.bytes > largePolicy {
 			return func() {}
 		}
 	}

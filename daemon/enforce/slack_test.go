@@ -5,8 +5,6 @@ import (
 	"runtime/debug"
 	"testing"
 	"time"
-
-	"ringwall/rules/source"
 )
 
 // TestSlack holds that garbage is collected as before from the first collection on, and where nothing was to be collected from the end on.
@@ -18,8 +16,7 @@ func TestSlack(t *testing.T) {
 		defer debug.SetGCPercent(now)
 		return now == 70 && debug.SetMemoryLimit(-1) == limit
 	}
-	small := &Enforcer{running: Running{Candidate: &Candidate{Bundle: &source.Bundle{}}}}
-	for _, e := range []*Enforcer{small, {}, {running: Running{Candidate: &Candidate{}}}} {
+	for _, e := range []*Enforcer{{}, {running: Running{Candidate: &Candidate{bytes: 1000}}}} {
 		end := e.Slack()
 		if same() {
 			t.Error("garbage is collected as before")
@@ -38,7 +35,7 @@ func TestSlack(t *testing.T) {
 			t.Error("the end after a collection changes something")
 		}
 	}
-	large := &Enforcer{running: Running{Candidate: &Candidate{Bundle: &source.Bundle{Files: map[string]source.Content{"list": {Data: make([]byte, largePolicy+1)}}}}}}
+	large := &Enforcer{running: Running{Candidate: &Candidate{bytes: largePolicy + 1}}}
 	end := large.Slack()
 	defer end()
 	if !same() {

@@ -22,6 +22,8 @@ type Options struct {
 	NoLabels bool
 	// Linear is up to how many lines a list stays a plain one, instead of chains and maps: 0 for what is best for packets.
 	Linear int
+	// Unchecked leaves it to Verify to find that the kernel would not take the result: for who verifies it next.
+	Unchecked bool
 }
 
 // labelBit is the bit of a connection's label that says that `in` has admitted it.
@@ -81,6 +83,9 @@ func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
 		if mark != "" {
 			c.counter(mark)
 		}
+	}
+	if opt.Unchecked {
+		return c.rs, nil
 	}
 	if err := c.rs.Check(); err != nil {
 		return nil, fmt.Errorf("compiled rule set: %w", err)

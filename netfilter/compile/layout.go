@@ -48,16 +48,15 @@ func split[K addrset.Address[K]](l layout, s addrset.Set[K], counts []int) []add
 		held[at] = s
 		return held
 	}
-	lists := make([][]addrset.Range[K], len(l))
+	lists := make([]addrset.Builder[K], len(l))
 	for at, n := range sizes {
-		lists[at] = make([]addrset.Range[K], 0, n)
+		lists[at].Grow(n)
 	}
 	addrset.EachPrefix(s, func(first K, length int) {
-		at := l[length]
-		lists[at] = append(lists[at], addrset.Range[K]{Lo: first, Hi: first.Top(length)})
+		lists[l[length]].Add(addrset.Range[K]{Lo: first, Hi: first.Top(length)})
 	})
-	for at, list := range lists {
-		held[at] = addrset.Take(list)
+	for at := range lists {
+		held[at] = lists[at].Set()
 	}
 	return held
 }

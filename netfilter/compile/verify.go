@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -46,11 +47,13 @@ const (
 //
 // These witnesses are made from the policy alone, with nothing that Compile uses. Others lie at the places of the compiled form: see
 // visitor. All are the same each time. The error is a *Disagreement, or a rule set that no kernel would take.
-func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) { return NewVerifier(p).Verify(rs) }
+func Verify(p *policy.Policy, rs *ruleset.Ruleset) (Report, error) {
+	return NewVerifier(p).Verify(context.Background(), rs)
+}
 
 // VerifySample is Verify on a sample of the witnesses, some packets of them, spread over all corners: for who can't wait.
 func VerifySample(p *policy.Policy, rs *ruleset.Ruleset, packets int) (Report, error) {
-	return NewVerifier(p).VerifySample(rs, packets)
+	return NewVerifier(p).VerifyWithin(context.Background(), rs, packets, packets)
 }
 
 // Verifier verifies the compiled form of a policy. What it needs to know of the policy alone, it finds out from its making on, beside
@@ -72,17 +75,17 @@ func NewVerifier(p *policy.Policy) *Verifier {
 	return v
 }
 
-// Verify is the function of that name. A Verifier verifies once.
-func (v *Verifier) Verify(rs *ruleset.Ruleset) (Report, error) {
-	return v.verify(rs, everyCorner, sampled)
+// Verify is the function of that name, until ctx ends, whose error it returns then. A Verifier verifies once.
+func (v *Verifier) Verify(ctx context.Context, rs *ruleset.Ruleset) (Report, error) {
+	return v.verify(ctx, rs, everyCorner, sampled)
 }
 
-// VerifySample is the function of that name.
-func (v *Verifier) VerifySample(rs *ruleset.Ruleset, packets int) (Report, error) {
-	return v.verify(rs, packets, packets)
+// VerifyWithin is Verify where that takes at most so many packets, about; else it is VerifySample.
+func (v *Verifier) VerifyWithin(ctx context.Context, rs *ruleset.Ruleset, most, sample int) (Report, error) {
+	return v.verify(ctx, rs, most, sample)
 }
 
-func (v *Verifier) verify(rs *ruleset.Ruleset, every, most int) (Report, error) {
+func (v *Verifier) verify(ctx context.Context, rs *ruleset.Ruleset, every, most int) (Report, error) {
 	p := v.policy
 	if err := distinct(p); err != nil {
 		return Report{}, err
@@ -115,7 +118,7 @@ func (v *Verifier) verify(rs *ruleset.Ruleset, every, most int) (Report, error) 
 	}
 	// One after the other: with large sets each takes memory.
 	todo := slices.Concat(first.jobs(share), first.placeJobs(places, share*min(1, mostPlaces/float64(max(1, atPlaces)))))
-	r.Packets, err = work(todo, 0)
+	r.Packets, err = work(ctx, todo, 0)
 	done := len(todo)
 	for i, contents := range slices.Concat(given, extreme) {
 		if err != nil {
@@ -128,7 +131,7 @@ func (v *Verifier) verify(rs *ruleset.Ruleset, every, most int) (Report, error) 
 		pr.all = i >= len(given)
 		todo = pr.jobs(share)
 		var packets int
-		packets, err = work(todo, done)
+		packets, err = work(ctx, todo, done)
 		r.Packets += packets
 		done += len(todo)
 	}
@@ -138,9 +141,9 @@ func (v *Verifier) verify(rs *ruleset.Ruleset, every, most int) (Report, error) 
 // job is a part of the work, which stands for itself; a witness draws the same packets whoever does it.
 type job func(*witness) error
 
-// work does jobs on every processor, and returns how many packets they took and the error of the first that failed. The first
-// has a number, which decides on what is drawn.
-func work(jobs []job, first int) (packets int, err error) {
+// work does jobs on every processor, and returns how many packets they took and the error of the first that failed, or that of ctx where
+// it has ended. The first has a number, which decides on what is drawn.
+func work(ctx context.Context, jobs []job, first int) (packets int, err error) {
 	errs := make([]error, len(jobs))
 	var next, total atomic.Int64
 	var failed atomic.Bool
@@ -148,7 +151,7 @@ func work(jobs []job, first int) (packets int, err error) {
 	for range min(runtime.GOMAXPROCS(0), len(jobs)) {
 		all.Go(func() {
 			var w witness
-			for !failed.Load() {
+			for !failed.Load() && ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(jobs) {
 					break
@@ -167,7 +170,7 @@ func work(jobs []job, first int) (packets int, err error) {
 			return int(total.Load()), err
 		}
 	}
-	return int(total.Load()), nil
+	return int(total.Load()), ctx.Err()
 }
 
 // distinct tells whether all rules have counters of their own: else two that are confused would look alike.

@@ -77,6 +77,17 @@ func (b *batch) reserve(size int) {
 	b.buf = slices.Grow(b.buf, size)
 }
 
+// ensure makes room for so many bytes more in a region: it moves its pages, and copies nothing.
+func (b *batch) ensure(size int) {
+	for b.region != nil && cap(b.buf)-len(b.buf) < size {
+		larger := b.region.twice()
+		if larger == nil {
+			return // and append moves to the heap
+		}
+		b.region, b.buf = larger, larger[:len(b.buf)]
+	}
+}
+
 // release gives the memory of the messages back.
 func (b *batch) release() {
 	b.buf = nil

@@ -14,7 +14,8 @@ type Change struct {
 
 	table   tableStep
 	ops     []operation
-	want    *ruleset.Ruleset // what the table is after it
+	want    *ruleset.Ruleset // what the table is to be
+	after   *ruleset.Ruleset // what it is after it, which may differ in comments
 	rules   map[string]int   // how many rules the chains whose handles are needed had
 	handles handles          // as far as they are known
 	planned bool             // made from what the kernel said

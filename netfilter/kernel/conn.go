@@ -28,6 +28,8 @@ type Options struct {
 	MaxElems int
 	// Socket is one that CheckSocket found good, to write with in the place of a new one; nil for none. Dial takes it over.
 	Socket *os.File
+	// LazyComments has changes leave the comments of rules that stay as they are; Refresh does the rest.
+	LazyComments bool
 	// EventBuffer is how many bytes of events may wait for Watch's receiver; 0 stands for 16 MiB.
 	EventBuffer int
 }
@@ -177,6 +179,11 @@ func (c *Conn) Plan(ctx context.Context, want *ruleset.Ruleset) (*Change, error)
 }
 
 func (c *Conn) plan(ctx context.Context, want *ruleset.Ruleset) (*Change, error) {
+	return c.planAs(ctx, want, c.opt.LazyComments)
+}
+
+// planAs is plan, where comments of rules that stay are left as they are, or not.
+func (c *Conn) planAs(ctx context.Context, want *ruleset.Ruleset, lazy bool) (*Change, error) {
 	o, err := c.recall(ctx)
 	if err != nil {
 		return nil, err
@@ -189,7 +196,7 @@ func (c *Conn) plan(ctx context.Context, want *ruleset.Ruleset) (*Change, error)
 	if o.Owner != 0 && !o.Owned {
 		return nil, ownedError(o.Owner)
 	}
-	ch, err := c.change(ctx, o, want)
+	ch, err := c.change(ctx, o, want, lazy)
 	if err != nil {
 		return nil, err
 	}
@@ -225,7 +232,7 @@ func (c *Conn) recall(ctx context.Context) (*Observed, error) {
 }
 
 // change is the difference from what was observed.
-func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset) (*Change, error) {
+func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset, lazy bool) (*Change, error) {
 	var ch *Change
 	switch {
 	case !o.Exists:
@@ -233,15 +240,15 @@ func (c *Conn) change(ctx context.Context, o *Observed, want *ruleset.Ruleset) (
 	case o.alien, c.owning() && !o.Owned && !o.Orphan, !c.owning() && o.Owned:
 		ch = Diff(nil, withCounts(want, o.Ruleset))
 	case o.Ruleset == want && !o.Orphan: // it is what was committed last, as it mostly is when somebody looks after it
-		return &Change{want: want, handles: o.handles}, nil
+		return &Change{want: want, after: want, handles: o.handles}, nil
 	default:
-		ch = diff(o.Ruleset, want, o.Unread)
+		ch = diff(o.Ruleset, want, o.Unread, lazy)
 		ch.handles = o.handles
 		if c.features.Persist && o.Orphan {
 			ch.table = tableAdopted
 		}
 		if mid := lingering(o.Ruleset, want); mid != nil {
-			first := diff(o.Ruleset, mid, o.Unread)
+			first := diff(o.Ruleset, mid, o.Unread, lazy)
 			first.handles, first.table, first.Generation, first.planned = o.handles, ch.table, o.Generation, true
 			if err := c.refill(ctx, first, o.Ruleset); err != nil {
 				return nil, err
@@ -380,7 +387,7 @@ func (c *Conn) remember(ctx context.Context, ch *Change, tx *transaction) {
 	o := &Observed{
 		Generation: gen, Exists: t.exists,
 		Owner: t.owner, Owned: t.owner == c.write.port, Persist: t.flags&tablePersist != 0,
-		Ruleset: ch.want, handle: t.handle, handles: tx.kept,
+		Ruleset: ch.after, handle: t.handle, handles: tx.kept,
 	}
 	o.Orphan = o.Persist && o.Owner == 0
 	if t.exists && (o.Owned || o.Owner == 0) {
@@ -402,11 +409,14 @@ func (c *Conn) Apply(ctx context.Context, want *ruleset.Ruleset) (*Change, error
 		if err == nil {
 			return ch, nil
 		}
-		if !errors.Is(err, ErrStale) && !errors.Is(err, ErrLost) || attempt == applyAttempts {
+		if !stale(err) || attempt == applyAttempts {
 			return nil, err
 		}
 	}
 }
+
+// stale tells whether a commit is to be planned anew.
+func stale(err error) bool { return errors.Is(err, ErrStale) || errors.Is(err, ErrLost) }
 
 // Replace makes the table anew in one transaction, whatever it holds: counters begin at 0, dynamic sets are empty.
 func (c *Conn) Replace(ctx context.Context, want *ruleset.Ruleset) error {

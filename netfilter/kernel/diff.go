@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 
 	"ringwall/netfilter/ruleset"
@@ -11,16 +12,17 @@ import (
 // Diff is the smallest change that makes a table that is have be want. With have nil the whole table is made, replacing the one
 // that may be there. A counter, and a dynamic set with what it holds, stay as they are while want has them. A set whose comment
 // alone differs stays too. want is kept and must not be changed any more.
-func Diff(have, want *ruleset.Ruleset) *Change { return diff(have, want, nil) }
+func Diff(have, want *ruleset.Ruleset) *Change { return diff(have, want, nil, false) }
 
-// diff is Diff; the elements of the sets in unread (see Observed) are not known and are written anew, unless their mark stands.
-func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
-	c := &Change{want: want}
+// diff is Diff; the elements of the sets in unread (see Observed) are not known and are written anew, unless their mark stands. Where
+// it is lazy, a rule whose comment alone differs stays too.
+func diff(have, want *ruleset.Ruleset, unread map[string]bool, lazy bool) *Change {
+	c := &Change{want: want, after: want}
 	if have == nil {
 		c.table = tableMade
 		have = new(ruleset.Ruleset)
 	}
-	d := differ{Change: c, unread: unread, redefined: make(map[objectID]bool), unchanged: chainEdit{same: true}}
+	d := differ{Change: c, unread: unread, lazy: lazy, redefined: make(map[objectID]bool), unchanged: chainEdit{same: true}}
 	d.index(have, want)
 
 	// Rules refer to maps, those to chains, and rules to the rest. What refers goes before what it refers to, so all removals come
@@ -33,6 +35,7 @@ func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 	d.addChains(want)
 	d.addMaps(want)
 	d.addRules(want)
+	d.keepComments(want)
 	return c
 }
 
@@ -40,17 +43,19 @@ func diff(have, want *ruleset.Ruleset, unread map[string]bool) *Change {
 type differ struct {
 	*Change
 	unread map[string]bool
+	lazy   bool // comments may stay as they are
 
-	haveChains, wantChains     map[string]*ruleset.Chain
-	haveSets, wantSets         map[string]*ruleset.Set
-	haveMaps, wantMaps         map[string]*ruleset.Map
-	haveCounters, wantCounters map[string]ruleset.Counter
-	haveLimits, wantLimits     map[string]ruleset.LimitObject
+	haveChains, wantChains     *named[*ruleset.Chain]
+	haveSets, wantSets         *named[*ruleset.Set]
+	haveMaps, wantMaps         *named[*ruleset.Map]
+	haveCounters, wantCounters *named[ruleset.Counter]
+	haveLimits, wantLimits     *named[ruleset.LimitObject]
 
 	// redefined are the names that stay, but must be removed and added; rules that refer to them too.
 	redefined map[objectID]bool
-	edits     map[string]*chainEdit
-	mapEdits  map[string]mapEdit
+	edits     []*chainEdit               // of the chains that are wanted
+	comments  map[string][]*ruleset.Rule // of chains that keep comments, the rules with these
+	mapEdits  []mapEdit                  // of the maps that are wanted
 
 	unchanged        chainEdit // that of most chains
 	haveKey, wantKey []byte    // of the rules that are compared, kept for their memory
@@ -68,34 +73,43 @@ func (d *differ) index(have, want *ruleset.Ruleset) {
 	set := func(s *ruleset.Set) string { return s.Name }
 	counter := func(c ruleset.Counter) string { return c.Name }
 	limit := func(l ruleset.LimitObject) string { return l.Name }
-	d.haveChains, d.wantChains = byName(have.Chains, chainName), byName(want.Chains, chainName)
-	d.haveSets, d.wantSets = byName(have.Sets, set), byName(want.Sets, set)
-	d.haveCounters, d.wantCounters = byName(have.Counters, counter), byName(want.Counters, counter)
-	d.haveLimits, d.wantLimits = byName(have.Limits, limit), byName(want.Limits, limit)
-	for name, h := range d.haveChains {
-		if w := d.wantChains[name]; w != nil && !sameHook(h.Hook, w.Hook) {
-			d.redefined[objectID{kindChain, name}] = true
+	d.haveChains, d.wantChains = newNamed(have.Chains, chainName), newNamed(want.Chains, chainName)
+	d.haveSets, d.wantSets = newNamed(have.Sets, set), newNamed(want.Sets, set)
+	d.haveCounters, d.wantCounters = newNamed(have.Counters, counter), newNamed(want.Counters, counter)
+	d.haveLimits, d.wantLimits = newNamed(have.Limits, limit), newNamed(want.Limits, limit)
+	for _, w := range want.Chains {
+		if h, ok := d.haveChains.find(w.Name); ok && !sameHook(h.Hook, w.Hook) {
+			d.redefined[objectID{kindChain, w.Name}] = true
 		}
 	}
-	for name, h := range d.haveSets {
-		if w := d.wantSets[name]; w != nil && !sameSet(h, w) {
-			d.redefined[objectID{kindSet, name}] = true
+	for _, w := range want.Sets {
+		if h, ok := d.haveSets.find(w.Name); ok && !sameSet(h, w) {
+			d.redefined[objectID{kindSet, w.Name}] = true
 		}
 	}
-	for name, h := range d.haveLimits {
-		if w, ok := d.wantLimits[name]; ok && h.Rate != w.Rate {
-			d.redefined[objectID{kindLimit, name}] = true
+	for _, w := range want.Limits {
+		if h, ok := d.haveLimits.find(w.Name); ok && h.Rate != w.Rate {
+			d.redefined[objectID{kindLimit, w.Name}] = true
 		}
 	}
 	d.indexMaps(have, want)
-	d.edits = make(map[string]*chainEdit, len(want.Chains))
-	for name, w := range d.wantChains {
-		h := d.haveChains[name]
-		if h == nil || d.redefined[objectID{kindChain, name}] {
+	d.edits = make([]*chainEdit, len(want.Chains))
+	for i, w := range want.Chains {
+		h, ok := d.haveChains.find(w.Name)
+		if !ok || d.isRedefined(kindChain, w.Name) {
 			h = &ruleset.Chain{}
 		}
-		d.edits[name] = d.chainEdit(h.Rules, w.Rules)
+		e := d.chainEdit(h.Rules, w.Rules)
+		if d.lazy && !e.flush {
+			d.noteComments(w.Name, h.Rules, w.Rules, e)
+		}
+		d.edits[i] = e
 	}
+}
+
+// isRedefined tells whether a name stays, but what has it must be removed and added.
+func (d *differ) isRedefined(kind objectKind, name string) bool {
+	return len(d.redefined) > 0 && d.redefined[objectID{kind, name}]
 }
 
 // sameHook tells whether a chain can stay where it stands: its policy can be changed.
@@ -112,26 +126,25 @@ func sameSet(a, b *ruleset.Set) bool {
 }
 
 // gone tells whether something that is there must be removed.
-func gone[T any](d *differ, kind objectKind, name string, want map[string]T) bool {
-	_, stays := want[name]
-	return !stays || d.redefined[objectID{kind, name}]
+func gone[T any](d *differ, kind objectKind, name string, want *named[T]) bool {
+	return !want.has(name) || d.isRedefined(kind, name)
 }
 
 // fresh tells whether something that is wanted must be added.
-func fresh[T any](d *differ, kind objectKind, name string, have map[string]T) bool {
-	_, there := have[name]
-	return !there || d.redefined[objectID{kind, name}]
+func fresh[T any](d *differ, kind objectKind, name string, have *named[T]) bool {
+	return !have.has(name) || d.isRedefined(kind, name)
 }
 
 func (d *differ) removeRules(have *ruleset.Ruleset) {
 	for _, h := range have.Chains {
-		edit := d.edits[h.Name]
+		place := d.wantChains.place(h.Name)
 		switch {
 		case len(h.Rules) == 0:
-		case gone(d, kindChain, h.Name, d.wantChains) || edit.flush:
+		case place < 0 || d.isRedefined(kindChain, h.Name) || d.edits[place].flush:
 			d.add(flushChain{h.Name, len(h.Rules)})
-		case edit.same:
+		case d.edits[place].same:
 		default:
+			edit := d.edits[place]
 			for i, r := range h.Rules {
 				if !edit.kept[i] {
 					d.add(delRule{h.Name, i, r})
@@ -179,8 +192,8 @@ func (d *differ) addObjects(want *ruleset.Ruleset) {
 			}
 			continue
 		}
-		if !w.Dynamic {
-			d.setContent(d.haveSets[w.Name], w)
+		if h, ok := d.haveSets.find(w.Name); ok && !w.Dynamic {
+			d.setContent(h, w)
 		}
 	}
 	for _, w := range want.Counters {
@@ -206,7 +219,7 @@ func (d *differ) edit(s *ruleset.Set, del bool, v4 []addrset.Range[addrset.U32],
 // comes.
 func (d *differ) setContent(have, want *ruleset.Set) {
 	if tooMany, unread := d.unread[want.Name]; unread {
-		if _, ok := d.haveCounters[want.Mark()]; ok && tooMany {
+		if tooMany && d.haveCounters.has(want.Mark()) {
 			return // it says that the set holds just that
 		}
 		d.add(emptySet{want.Name})
@@ -217,8 +230,10 @@ func (d *differ) setContent(have, want *ruleset.Set) {
 		have = lengthened(have, want.Length)
 	}
 	if !want.Interval {
-		d.edit(want, true, have.Elems4.Minus(want.Elems4).Ranges(), have.Elems6.Minus(want.Elems6).Ranges())
-		d.edit(want, false, want.Elems4.Minus(have.Elems4).Ranges(), want.Elems6.Minus(have.Elems6).Ranges())
+		old4, new4 := have.Elems4.Differ(want.Elems4)
+		old6, new6 := have.Elems6.Differ(want.Elems6)
+		d.edit(want, true, old4.Ranges(), old6.Ranges())
+		d.edit(want, false, new4.Ranges(), new6.Ranges())
 		return
 	}
 	old4, new4 := changed(have.Elems4.Ranges(), want.Elems4.Ranges())
@@ -264,15 +279,17 @@ func (d *differ) addChains(want *ruleset.Ruleset) {
 	for _, w := range want.Chains {
 		if fresh(d, kindChain, w.Name, d.haveChains) {
 			d.add(addChain{w})
-		} else if h := d.haveChains[w.Name]; w.Hook != nil && w.Hook.Drop != h.Hook.Drop {
-			d.add(setPolicy{w})
+		} else if w.Hook != nil {
+			if h, ok := d.haveChains.find(w.Name); ok && w.Hook.Drop != h.Hook.Drop {
+				d.add(setPolicy{w})
+			}
 		}
 	}
 }
 
 func (d *differ) addRules(want *ruleset.Ruleset) {
-	for _, w := range want.Chains {
-		edit := d.edits[w.Name]
+	for n, w := range want.Chains {
+		edit := d.edits[n]
 		if edit.same {
 			continue
 		}
@@ -351,10 +368,14 @@ func (d *differ) same(have, want []*ruleset.Rule) bool {
 		return false
 	}
 	for i, h := range have {
-		if d.refersAnew(h) || d.refersAnew(want[i]) {
+		w := want[i]
+		switch {
+		case d.refersAnew(h) || d.refersAnew(w), !d.lazy && h.Comment != w.Comment:
 			return false
+		case sameExprs(h.Exprs, w.Exprs):
+			continue
 		}
-		d.haveKey, d.wantKey = appendRuleKey(d.haveKey[:0], h), appendRuleKey(d.wantKey[:0], want[i])
+		d.haveKey, d.wantKey = appendRuleKey(d.haveKey[:0], h), appendRuleKey(d.wantKey[:0], w)
 		if len(d.haveKey) == 0 || !bytes.Equal(d.haveKey, d.wantKey) {
 			return false
 		}
@@ -375,7 +396,11 @@ func (d *differ) key(r *ruleset.Rule) string {
 	if d.refersAnew(r) {
 		return ""
 	}
-	return ruleKey(r)
+	key := ruleKey(r)
+	if key != "" && !d.lazy {
+		key = fmt.Sprintf("%d %s%s", len(r.Comment), r.Comment, key)
+	}
+	return key
 }
 
 // refersAnew tells whether a rule refers to something that is made anew.

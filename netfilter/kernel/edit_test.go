@@ -92,25 +92,23 @@ func TestOneRuleTouchesLittle(t *testing.T) {
 }
 
 // BenchmarkOneRule changes one rule of 10,000, of every shape: how much of the table the kernel is sent, and how long the commit
-// takes, there and back.
+// takes, there and back. Places are changed with the rule, or left for later.
 func BenchmarkOneRule(b *testing.B) {
 	for _, shape := range workload.Shapes {
 		p := workload.Generate(shape, manyRules, 1).Policy()
 		list := p.Lists[policy.In]
 		have := compiledList(b, p, list)
-		for _, places := range []bool{false, true} {
+		for _, how := range []string{"", "-and-places", "-and-places-later"} {
+			places, lazy := how != "", how == "-and-places-later"
 			for _, e := range edits(places) {
 				if places && (e.name == "port" || e.name == "append") {
 					continue // no rule comes after it, or none moves
 				}
-				name := fmt.Sprintf("%s/%s", shape, e.name)
-				if places {
-					name += "-and-places"
-				}
+				name := fmt.Sprintf("%s/%s%s", shape, e.name, how)
 				b.Run(name, func(b *testing.B) {
 					nstest.Enter(b)
 					want := compiledList(b, p, e.do(list))
-					c, err := kernel.Dial(kernel.Options{})
+					c, err := kernel.Dial(kernel.Options{LazyComments: lazy})
 					if err != nil {
 						b.Fatal(err)
 					}

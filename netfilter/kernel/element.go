@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -67,12 +68,16 @@ func (c *Conn) AddElements(ctx context.Context, set string, elems []Element) err
 		}
 		added = append(added, sp)
 	}
-	// Mostly there is no overlap, and then what the set holds does not matter.
-	b := newBatch(c.opt.Table, c.write.nextSeq(), 0)
-	b.spans(s, false, added, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
-	b.finish(true)
-	if err := c.transact(ctx, b); !overlap(err) {
-		return err
+	// Mostly there is no overlap, and then what the set holds does not matter. Of a range that goes to the last address the kernel knows
+	// no end, and sees nothing that it overlaps.
+	endless := func(sp span) bool { return s.Interval && !sp.hi.Next().IsValid() }
+	if !slices.ContainsFunc(added, endless) {
+		b := newBatch(c.opt.Table, c.write.nextSeq(), 0)
+		b.spans(s, false, added, unix.NLM_F_CREATE|unix.NLM_F_EXCL)
+		b.finish(true)
+		if err := c.transact(ctx, b); !overlap(err) {
+			return err
+		}
 	}
 	return c.editSpans(ctx, s, func(held *spanList) {
 		for _, sp := range added {

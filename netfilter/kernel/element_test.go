@@ -94,6 +94,17 @@ func TestElements(t *testing.T) {
 			{add: "255.255.255.255/32 2h", want: strings.Join(append(halves(), "255.255.255.255/32 2h0m0s"), ", ")},
 			{del: "0.0.0.0/0", n: 1, want: ""},
 		}},
+		{"up to the last address", "bans4", []step{
+			{add: "10.9.0.2/32 1h, 255.255.255.254/32 3h", want: "10.9.0.2/32 1h0m0s, 255.255.255.254/32 3h0m0s"},
+			{add: "255.255.255.254/31 2h", want: "10.9.0.2/32 1h0m0s, 255.255.255.254/32 3h0m0s, 255.255.255.255/32 2h0m0s"},
+			{add: "0.0.0.0/0 4h", want: "0.0.0.0/0 4h0m0s"},
+			{del: "0.0.0.0/0", n: 1, want: ""},
+			{add: "10.9.0.2/32 1h, 0.0.0.0/0 2h", want: "0.0.0.0/0 2h0m0s"},
+		}},
+		{"up to the last address of IPv6", "bans6", []step{
+			{add: "f001::1/128 1h, 8000::/1 2h", want: "8000::/1 2h0m0s"},
+			{add: "::/0 3h", want: "::/0 3h0m0s"},
+		}},
 		{"host bits", "bans4", []step{{add: "192.0.2.77/24 1h", want: "192.0.2.0/24 1h0m0s"}}},
 		{"IPv6, with a default", "bans6", []step{
 			{add: "2001:db8::1/128 1h", want: "2001:db8::1/128 1h0m0s"},
@@ -284,6 +295,71 @@ func TestSpanListAgainstAddresses(t *testing.T) {
 				}
 				if got != ends[i] {
 					t.Fatalf("address %d ends at %d, want %d", i, got, ends[i])
+				}
+			}
+		}
+	}
+}
+
+// TestElementsAgainstAddresses holds what a kernel's set holds against a table of the last addresses there are, and of one far below.
+func TestElementsAgainstAddresses(t *testing.T) {
+	nstest.Enter(t)
+	c := dial(t, Options{})
+	rng := rand.New(rand.NewPCG(3, 4))
+	at := func(i int) netip.Addr {
+		if i == 0 {
+			return netip.MustParseAddr("10.9.0.2")
+		}
+		return netip.AddrFrom4([4]byte{255, 255, 255, byte(240 + i)})
+	}
+	for round := range 60 {
+		apply(t, c, &ruleset.Ruleset{})
+		apply(t, c, banSets())
+		var ends [16]time.Duration // 0 for none
+		done := ""
+		for range 6 {
+			var add []Element
+			var del []netip.Prefix
+			for range 1 + rng.IntN(2) {
+				p := netip.PrefixFrom(at(rng.IntN(len(ends))), []int{0, 1, 28, 29, 30, 31, 32}[rng.IntN(7)]).Masked()
+				e := Element{Prefix: p, Timeout: time.Duration(1+rng.IntN(4)) * time.Hour}
+				if rng.IntN(4) == 0 {
+					e.Timeout = 0
+					del = append(del, p)
+				} else {
+					add = append(add, e)
+				}
+				done += fmt.Sprint(" ", p, " ", e.Timeout)
+			}
+			if err := c.AddElements(ctx, "bans4", add); err != nil {
+				t.Fatalf("round %d:%s: %v", round, done, err)
+			}
+			if _, err := c.DelElements(ctx, "bans4", del); err != nil {
+				t.Fatalf("round %d:%s: %v", round, done, err)
+			}
+			elems, err := c.Elements(ctx, "bans4")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range ends {
+				for _, e := range add {
+					if e.Prefix.Contains(at(i)) {
+						ends[i] = max(ends[i], e.Timeout)
+					}
+				}
+				for _, p := range del {
+					if p.Contains(at(i)) {
+						ends[i] = 0
+					}
+				}
+				var got time.Duration
+				for _, e := range elems {
+					if e.Prefix.Contains(at(i)) {
+						got += e.Expires.Round(time.Hour)
+					}
+				}
+				if got != ends[i] {
+					t.Fatalf("round %d:%s: %s ends in %v, want %v", round, done, at(i), got, ends[i])
 				}
 			}
 		}

@@ -273,6 +273,7 @@ func (w *elementWriter) next() {
 
 func (w *elementWriter) begin() {
 	b, to := w.batch, &w.to
+	b.ensure(2 * largestAttr)
 	b.seq++
 	b.subject = append(b.subject, subject{to.about.op, fmt.Sprintf("%s, from number %d on", to.about.object, w.count+1)})
 	w.msg = b.begin(nftType(to.msg), unix.NLM_F_REQUEST|to.flags, b.seq, unix.NFPROTO_INET, 0)

@@ -102,3 +102,30 @@ func TestElementsAllocate(t *testing.T) {
 		}
 	}
 }
+
+// TestRegionGrows fills a batch far beyond what was reserved for it, and holds it against one that was built on the heap.
+func TestRegionGrows(t *testing.T) {
+	keys := set4("10.0.0.0/14").Ranges() // 262,144 addresses, as one range
+	to := elementList{set: "s", msg: unix.NFT_MSG_NEWSETELEM}
+	region, heap := newBatch(ruleset.TableName, 1, 0), newBatch(ruleset.TableName, 1, 0)
+	region.reserve(largeBatch)
+	if region.region == nil {
+		t.Fatal("there is no region")
+	}
+	room := len(region.region)
+	addAddresses(region, to, keys, 0)
+	addAddresses(heap, to, keys, 0)
+	for range 8 {
+		addAddresses(region, to, keys, 0)
+		addAddresses(heap, to, keys, 0)
+	}
+	if !bytes.Equal(region.buf, heap.buf) {
+		t.Error("the messages are not the same")
+	}
+	if len(region.buf) <= room || &region.buf[0] != &region.region[0] {
+		t.Errorf("%d bytes of messages, room for %d was reserved, and they are not in the region", len(region.buf), room)
+	}
+	if region.release(); region.region != nil {
+		t.Error("the region is still there")
+	}
+}

@@ -7,7 +7,7 @@ import (
 	"ringwall/netfilter/ruleset"
 )
 
-// ruleKey is equal for two rules exactly where the kernel would hold the same for both. It is "" for a rule without
+// ruleKey is equal for two rules exactly where the kernel would hold the same for both, but for their comments. It is "" for a rule without
 // expressions, which is how a foreign one is observed, and for one that cannot be encoded: those equal no other.
 func ruleKey(r *ruleset.Rule) string { return string(appendRuleKey(make([]byte, 0, 128), r)) }
 
@@ -23,7 +23,6 @@ func appendRuleKey(b []byte, r *ruleset.Rule) []byte {
 	if k.unknown {
 		return b
 	}
-	k.str(r.Comment)
 	return k.b
 }
 

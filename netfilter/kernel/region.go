@@ -20,6 +20,15 @@ func newRegion(size int) region {
 	return mem
 }
 
+// twice is the region with twice the room, at another place; r can't be used any more then. Where there is no memory it is none, and r stays.
+func (r region) twice() region {
+	mem, err := unix.Mremap(r, 2*len(r), unix.MREMAP_MAYMOVE)
+	if err != nil {
+		return nil
+	}
+	return mem
+}
+
 // free gives the memory back. Nobody may use it any more.
 func (r region) free() {
 	if r != nil {

@@ -3,7 +3,10 @@ package ruleset
 import (
 	"crypto/sha256"
 	"fmt"
-	"hash"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"ringwall/rules/addrset"
 )
@@ -19,20 +22,31 @@ func (s *Set) Mark() string {
 		return ""
 	}
 	h := sha256.New()
-	hashRanges(h, s.Elems4)
-	hashRanges(h, s.Elems6)
+	h.Write(sums(s.Elems4))
+	h.Write(sums(s.Elems6))
 	return fmt.Sprintf("%s/%.8x", s.Name, h.Sum(nil))
 }
 
-// hashRanges feeds a hash with the ends of ranges, many at a time.
-func hashRanges[K addrset.Address[K]](h hash.Hash, s addrset.Set[K]) {
-	const piece = 32 << 10
-	buf := make([]byte, 0, piece)
-	for _, r := range s.Ranges() {
-		if buf = r.Hi.Append(r.Lo.Append(buf)); len(buf) == piece {
-			h.Write(buf)
-			buf = buf[:0]
-		}
+// sums is the digests of the ends of ranges, so many at a time. All processors take part.
+func sums[K addrset.Address[K]](s addrset.Set[K]) []byte {
+	const piece = 4096
+	pieces := slices.Collect(slices.Chunk(s.Ranges(), piece))
+	digests := make([]byte, len(pieces)*sha256.Size)
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			var ends []byte
+			for i := next.Add(1) - 1; i < int64(len(pieces)); i = next.Add(1) - 1 {
+				ends = ends[:0]
+				for _, r := range pieces[i] {
+					ends = r.Hi.Append(r.Lo.Append(ends))
+				}
+				sum := sha256.Sum256(ends)
+				copy(digests[i*sha256.Size:], sum[:])
+			}
+		})
 	}
-	h.Write(buf)
+	all.Wait()
+	return digests
 }

@@ -20,6 +20,13 @@ func (a Addrs) Intersect(b Addrs) Addrs { return Addrs{a.V4.Intersect(b.V4), a.V
 // Minus is the addresses in a and not in b.
 func (a Addrs) Minus(b Addrs) Addrs { return Addrs{a.V4.Minus(b.V4), a.V6.Minus(b.V6)} }
 
+// Differ is a.Minus(b) and b.Minus(a), in one pass.
+func (a Addrs) Differ(b Addrs) (only, other Addrs) {
+	only.V4, other.V4 = a.V4.Differ(b.V4)
+	only.V6, other.V6 = a.V6.Differ(b.V6)
+	return only, other
+}
+
 // Overlaps tells whether a and b share an address.
 func (a Addrs) Overlaps(b Addrs) bool { return a.V4.Overlaps(b.V4) || a.V6.Overlaps(b.V6) }
 

@@ -238,14 +238,76 @@ func (s Set[K]) Minus(t Set[K]) Set[K] {
 
 // alike is how many ranges are the same at the beginning of both lists.
 func alike[K Key[K]](a, b []Range[K]) int {
+	const block = 64 // so many are compared as memory
 	most := min(len(a), len(b))
 	a, b = a[:most], b[:most]
-	for i := range a {
+	i := 0
+	for i+block <= most && *(*[block]Range[K])(a[i:]) == *(*[block]Range[K])(b[i:]) {
+		i += block
+	}
+	for ; i < most; i++ {
 		if a[i].Lo != b[i].Lo || a[i].Hi != b[i].Hi {
 			return i
 		}
 	}
 	return most
+}
+
+// Differ is s.Minus(t) and t.Minus(s), in one pass: sets that nearly agree are compared in less time than either takes to be read.
+func (s Set[K]) Differ(t Set[K]) (only, other Set[K]) {
+	if s.is(t) {
+		return only, other
+	}
+	a, b := s.ranges, t.ranges
+	for len(a) > 0 && len(b) > 0 {
+		if n := alike(a, b); n > 0 {
+			a, b = a[n:], b[n:]
+			continue
+		}
+		m, n := entangled(a, b)
+		only.ranges, other.ranges = minusAll(only.ranges, a[:m], b[:n]), minusAll(other.ranges, b[:n], a[:m])
+		a, b = a[m:], b[n:]
+	}
+	only.ranges, other.ranges = append(only.ranges, a...), append(other.ranges, b...)
+	return only, other
+}
+
+// entangled is how many ranges at the beginning of both lists, which are not empty, overlap no later one of the other: one at least in
+// one of them.
+func entangled[K Key[K]](a, b []Range[K]) (m, n int) {
+	if a[0].Hi.Compare(b[0].Lo) < 0 {
+		return skip(a, b[0].Lo), 0
+	}
+	if b[0].Hi.Compare(a[0].Lo) < 0 {
+		return 0, skip(b, a[0].Lo)
+	}
+	end := a[0].Lo
+	for {
+		switch {
+		case m < len(a) && a[m].Lo.Compare(end) <= 0 || m == 0:
+			end, m = later(end, a[m].Hi), m+1
+		case n < len(b) && b[n].Lo.Compare(end) <= 0:
+			end, n = later(end, b[n].Hi), n+1
+		default:
+			return m, n
+		}
+	}
+}
+
+// minusAll appends what remains of ranges without others.
+func minusAll[K Key[K]](out, rs, without []Range[K]) []Range[K] {
+	for _, r := range rs {
+		without = without[skip(without, r.Lo):]
+		out = minus(out, r, without)
+	}
+	return out
+}
+
+func later[K Key[K]](a, b K) K {
+	if a.Compare(b) > 0 {
+		return a
+	}
+	return b
 }
 
 // minus appends what remains of r without a set, which has nothing before it.

@@ -164,8 +164,8 @@ func switches(b policy.Base) [8]bool {
 
 // addresses fills in what happened to some addresses; false where nothing did.
 func (ch *Change) addresses(before, after policy.Addrs) bool {
-	was, is := static(before), static(after)
-	ch.Plus, ch.Minus = is.Minus(was).Len(), was.Minus(is).Len()
+	gone, come := static(before).Differ(static(after))
+	ch.Plus, ch.Minus = come.Len(), gone.Len()
 	return ch.Plus+ch.Minus > 0 || !sameAddrs(before, after)
 }
 
@@ -332,7 +332,7 @@ func (c *comparison) rules(dir policy.Dir) {
 // ruleParts is what differs between two rules of one id.
 func ruleParts(a, b *policy.Rule) []string {
 	var parts []string
-	action := reflect.DeepEqual(a.Action, b.Action)
+	action := a.Action == b.Action || reflect.DeepEqual(a.Action, b.Action)
 	match := sameMatch(&a.Match, &b.Match)
 	if !match {
 		if a.Text == b.Text && action {
@@ -374,6 +374,9 @@ func ownerText(o policy.Owner) string {
 }
 
 func sameChoice[T any](a, b policy.Choice[T], text func(T) string) bool {
+	if a.IsAny() && b.IsAny() {
+		return true
+	}
 	texts := func(vs []T) []string {
 		var out []string
 		for _, v := range vs {

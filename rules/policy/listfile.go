@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
-	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -24,8 +23,8 @@ type listFile struct {
 	beyond diag.Span
 	errs   bool
 
-	v4 []addrset.Range[addrset.U32]
-	v6 []addrset.Range[addrset.U128]
+	v4 addrset.Builder[addrset.U32]
+	v6 addrset.Builder[addrset.U128]
 	// sum is the addresses, once read.
 	sum addrset.Addrs
 }
@@ -91,14 +90,18 @@ func (f *listFile) parse(data []byte) {
 		}
 		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
-	f.v4, f.v6 = trimmed(f.v4), trimmed(f.v6)
 	f.sumUp()
+	f.trim()
 }
 
 // sumUp makes a set of what was read.
 func (f *listFile) sumUp() {
-	f.sum = addrset.Addrs{V4: addrset.Take(f.v4), V6: addrset.Take(f.v6)}
-	f.v4, f.v6 = nil, nil
+	f.sum = addrset.Addrs{V4: f.v4.Set(), V6: f.v6.Set()}
+}
+
+// trim gives back the room that either family did not need.
+func (f *listFile) trim() {
+	f.sum = addrset.Addrs{V4: f.sum.V4.Trim(), V6: f.sum.V6.Trim()}
 }
 
 // halves reads two halves of the text side by side. Where there is anything to be said about a line it gives up, with nothing read:
@@ -120,18 +123,24 @@ func (f *listFile) halves(data []byte) bool {
 	if both.Wait(); first.found+second.found > 0 {
 		return false
 	}
-	f.sum = addrset.Addrs{V4: join(first.sum.V4, second.sum.V4), V6: join(first.sum.V6, second.sum.V6)}
+	f.sum = addrset.Addrs{V4: addrset.Join(first.sum.V4, second.sum.V4), V6: addrset.Join(first.sum.V6, second.sum.V6)}
+	f.trim()
 	return true
 }
 
 // lines reads a text, which so many lines follow, and returns what it did not read on account of too many errors. It makes one pass over
-// the bytes, and no string of a line with an IPv4 address.
+// the bytes, and no string of a line with an address or a prefix.
 func (f *listFile) lines(data []byte, follow int) (rest []byte) {
 	lines := bytes.Count(data, []byte{'\n'}) + 1
 	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
 		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
 		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
-			f.v4 = extend(f.v4, r, lines-number+follow)
+			add(&f.v4, r, lines-number+follow)
+			data = data[min(n+1, len(data)):]
+			continue
+		}
+		if r, n := range6(data); n > 0 && (n == len(data) || data[n] == '\n') {
+			add(&f.v6, r, lines-number+follow)
 			data = data[min(n+1, len(data)):]
 			continue
 		}
@@ -164,10 +173,11 @@ func (f *listFile) line(line []byte, number, more int) {
 		return
 	}
 	if r, n := range4(text); n == len(text) {
-		f.v4 = extend(f.v4, r, more)
+		add(&f.v4, r, more)
 		return
 	}
-	if f.prefix6(text, more) {
+	if r, n := range6(text); n == len(text) {
+		add(&f.v6, r, more)
 		return
 	}
 	f.slow(line, start, string(text), number)
@@ -201,9 +211,9 @@ func (f *listFile) slow(line []byte, start int, text string, number int) {
 		}
 	}
 	if b.lo.Is4() {
-		f.v4 = append(f.v4, addrset.Range[addrset.U32]{Lo: addrset.V4(b.lo), Hi: addrset.V4(b.hi)})
+		f.v4.Add(addrset.Range[addrset.U32]{Lo: addrset.V4(b.lo), Hi: addrset.V4(b.hi)})
 	} else {
-		f.v6 = append(f.v6, addrset.Range[addrset.U128]{Lo: addrset.V6(b.lo), Hi: addrset.V6(b.hi)})
+		f.v6.Add(addrset.Range[addrset.U128]{Lo: addrset.V6(b.lo), Hi: addrset.V6(b.hi)})
 	}
 }
 
@@ -264,28 +274,21 @@ func decimal(text []byte, i int, limit uint) (n uint, next int) {
 	return n, next
 }
 
-// prefix6 takes a plain IPv6 address or prefix up.
-func (f *listFile) prefix6(text []byte, more int) bool {
-	lo, n := groups(text)
-	if n == 0 {
-		return false
+// range6 reads an IPv6 address or prefix at the beginning of a text, and returns how long that is; 0 for anything else, which may still be
+// right.
+func range6(text []byte) (r addrset.Range[addrset.U128], n int) {
+	lo, i := groups(text)
+	if i == 0 || lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
+		return r, 0
 	}
-	hi := lo
-	if n < len(text) {
-		if text[n] != '/' {
-			return false
-		}
-		length, next := decimal(text, n+1, 128)
-		if next == n+1 || next != len(text) || lo.Mask(int(length)) != lo {
-			return false
-		}
-		hi = lo.Top(int(length))
+	if i == len(text) || text[i] != '/' {
+		return addrset.Range[addrset.U128]{Lo: lo, Hi: lo}, i
 	}
-	if lo.Hi == 0 && lo.Lo>>32 == 0xffff { // an IPv4 address in an IPv6 one
-		return false
+	length, next := decimal(text, i+1, 128)
+	if next == i+1 || lo.Mask(int(length)) != lo {
+		return r, 0
 	}
-	f.v6 = extend(f.v6, addrset.Range[addrset.U128]{Lo: lo, Hi: hi}, more)
-	return true
+	return addrset.Range[addrset.U128]{Lo: lo, Hi: lo.Top(int(length))}, next
 }
 
 // groups reads an IPv6 address of hexadecimal groups at the beginning of a text, and returns how long that is; 0 for anything else,
@@ -340,73 +343,37 @@ func groups(text []byte) (lo addrset.U128, n int) {
 // hexadecimal reads at most four digits from text[i] on, and returns where they end; i where there is none.
 func hexadecimal(text []byte, i int) (n uint16, next int) {
 	for next = i; next < len(text) && next < i+4; next++ {
-		c := text[next]
-		switch {
-		case c-'0' < 10:
-			c -= '0'
-		case c|0x20-'a' < 6:
-			c = c | 0x20 - 'a' + 10
-		default:
-			return n, next
+		digit := hexDigits[text[next]]
+		if digit == noDigit {
+			break
 		}
-		n = n<<4 | uint16(c)
+		n = n<<4 | uint16(digit)
 	}
 	return n, next
 }
 
-// extend adds a range to those before it, to the last of them where it follows that: lists are mostly sorted. So many more may
-// follow, of either family: the first of one makes room for all.
-func extend[K addrset.Key[K]](rs []addrset.Range[K], r addrset.Range[K], more int) []addrset.Range[K] {
-	if len(rs) == 0 {
-		return append(make([]addrset.Range[K], 0, more+1), r)
-	}
-	last := &rs[len(rs)-1]
-	beyond := r.Lo.Compare(last.Hi)
-	if beyond > 0 && r.Lo != last.Hi.Next() || r.Lo.Compare(last.Lo) < 0 {
-		return append(rs, r)
-	}
-	if beyond > 0 || r.Hi.Compare(last.Hi) > 0 {
-		last.Hi = r.Hi
-	}
-	return rs
-}
+const noDigit = 0xff
 
-// join is the union of two sets that nobody else has. There is mostly room for the second behind the first, and it takes no other.
-func join[K addrset.Key[K]](a, b addrset.Set[K]) addrset.Set[K] {
-	first, second := a.Ranges(), b.Ranges()
-	switch {
-	case len(first) == 0:
-		return b
-	case len(second) == 0:
-		return addrset.Take(trimmed(first))
-	case cap(first)-len(first) < len(second):
-		return a.Union(b)
+// hexDigits is the values of hexadecimal digits, noDigit for other bytes. A processor can't guess whether a digit or a letter comes next.
+var hexDigits = func() (values [256]uint8) {
+	for c := range values {
+		values[c] = noDigit
 	}
-	return addrset.Take(trimmed(merge(first, second)))
-}
+	for n, c := range "0123456789abcdef" {
+		values[c] = uint8(n)
+	}
+	for n, c := range "ABCDEF" {
+		values[c] = uint8(10 + n)
+	}
+	return values
+}()
 
-// merge puts the second of two sorted lists into the first, which has the room for it, from the end on: nothing is overwritten that is
-// not yet moved.
-func merge[K addrset.Key[K]](first, second []addrset.Range[K]) []addrset.Range[K] {
-	all := first[:len(first)+len(second)]
-	for len(second) > 0 {
-		from := &second
-		if len(first) > 0 && first[len(first)-1].Lo.Compare(second[len(second)-1].Lo) > 0 {
-			from = &first
-		}
-		last := len(*from) - 1
-		all[len(first)+len(second)-1] = (*from)[last]
-		*from = (*from)[:last]
+// add adds a range, which so many more may follow, of either family: the first of one makes room for all.
+func add[K addrset.Key[K]](to *addrset.Builder[K], r addrset.Range[K], more int) {
+	if to.Len() == 0 {
+		to.Grow(more + 1)
 	}
-	return all
-}
-
-// trimmed is a list without the room that it did not need, where that is much.
-func trimmed[K addrset.Key[K]](rs []addrset.Range[K]) []addrset.Range[K] {
-	if cap(rs) > len(rs)+len(rs)/4 {
-		return slices.Clone(rs)
-	}
-	return rs
+	to.Add(r)
 }
 
 // isBlank tells whether a byte separates nothing.
