@@ -218,7 +218,7 @@ func (d *daemon) resume(ctx context.Context) bool {
 		d.log.Error("the change that was not confirmed is not forgotten", "error", err)
 	}
 	if kept := d.enf.Running(); p.Digest == "" && (kept.Candidate == nil || kept.Digest != files.Digest) {
-		d.refuse(files.Digest, why)
+		d.refuse(files.Entry, files.Digest, why)
 	}
 	d.window.rollbacks++
 	return false

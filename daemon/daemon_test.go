@@ -46,6 +46,7 @@ type wall struct {
 	cfg    Config
 	hangup chan os.Signal
 	ns     *nstest.NS
+	peer   *nstest.NS // where visited has its session from
 
 	client *control.Client
 	stop   context.CancelFunc

@@ -30,6 +30,7 @@ type guard struct {
 	barred time.Time           // no look at all before then: another process owns the table
 
 	heals   []time.Time // the latest
+	lost    uint64      // times that events were lost
 	last    *control.Heal
 	trouble string // why the table could not be looked after
 	fight   string // what led to the table being seized; empty for nothing
@@ -113,6 +114,7 @@ func (g *guard) hear(ctx context.Context, d *daemon, e kernel.Event, more bool) 
 func (g *guard) name(e kernel.Event) {
 	who := fmt.Sprintf("%s (pid %d)", e.Process, e.PID)
 	if e.Lost {
+		g.lost++
 		who = "unknown, since events were lost"
 	}
 	if !slices.Contains(g.by, who) && len(g.by) < named {

@@ -72,7 +72,7 @@ func (d *daemon) Rollback(ctx context.Context, req control.RollbackRequest) (*en
 		d.log.Warn("rolled back", "policy", c.Entry, "digest", c.Digest, "by", who, "change", or(r.Kernel, "none"))
 		d.window.rollbacks++
 		if files := d.load(); files.Digest != c.Digest {
-			d.refuse(files.Digest, why)
+			d.refuse(files.Entry, files.Digest, why)
 		}
 		d.cameBack(ctx, r, err, fmt.Sprintf("rolled back by %s: a policy of the history is enforced", who))
 		return d.done(r, nil)

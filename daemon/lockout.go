@@ -6,7 +6,7 @@ import (
 
 // lockedOut holds files back that would lock somebody out.
 func (d *daemon) lockedOut(c *enforce.Candidate, held *enforce.Report) (*enforce.Report, error) {
-	d.refuse(c.Digest, held.Lockout.String())
+	d.refuse(c.Entry, c.Digest, held.Lockout.String())
 	r, err := d.heldBack(c, d.enf.Refused(c.Digest))
 	r.Lockout = held.Lockout
 	return r, err

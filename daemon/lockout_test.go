@@ -36,6 +36,7 @@ func dial(t testing.TB, ns *nstest.NS, addr string) net.Conn {
 func visited(t *testing.T, text string) (w *wall, session net.Conn) {
 	w = build(t, text)
 	peer := nstest.New(t)
+	w.peer = peer
 	nstest.Veth(t, w.ns, "veth0", peer, "veth0")
 	w.ns.Addr(t, "veth0", "192.0.2.1/24")
 	peer.Addr(t, "veth0", "192.0.2.2/24")
@@ -85,7 +86,7 @@ func TestReloadThatLocksOutIsHeldBack(t *testing.T) {
 	w.follows(t, "nobody is locked out any more", 2)
 	w.save(t, nobody)
 	s = w.reaches(t, "no way in is held back", func(s *control.Status) bool { return s.Reload.Held })
-	if !strings.Contains(s.Reload.Error, "there is no failsafe, and nobody could connect to SSH (port 22)") {
+	if !strings.Contains(s.Reload.Error, "nobody could connect to SSH (port 22): neither failsafe nor a rule admits anybody") {
 		t.Errorf("%+v", s)
 	}
 	w.save(t, nobody+"failsafe: {ssh: [192.0.2.2]}\n")

@@ -62,6 +62,8 @@ func (d *daemon) numbers(ctx context.Context) ([]byte, error) {
 	m.sample(flag(s.Reload.Held))
 	m.counter("heals_total", "Times the table was put back after a foreign change.")
 	m.sample(float64(s.Heals))
+	m.counter("events_lost_total", "Times that others committed more than the daemon could hear of; it looked at the table then.")
+	m.sample(float64(s.EventsLost))
 	m.gauge("fight", "1 where others changed the table again and again, and nobody but the daemon can change it any more.")
 	m.sample(flag(s.Fight))
 	m.gauge("confirm_pending", "1 while a change awaits its confirmation.")

@@ -21,7 +21,7 @@ func (w *wall) refused(t *testing.T, text string) {
 	}
 	defer e.Close()
 	c := enforce.Load(source.Memory{w.cfg.Policy: text}, w.cfg.Policy, e.LoadOptions())
-	if err := e.Refuse(c.Digest, "it was tried"); err != nil {
+	if err := e.Refuse(c.Entry, c.Digest, "it was tried"); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -130,7 +130,7 @@ func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(co
 		d.reload.Error = c.Problem()
 	}
 	d.reload.Bad++
-	d.log.Error("reload failed; what was enforced stays", "policy", c.Entry, "error", d.reload.Error)
+	d.log.Error("reload failed; "+d.stays(), "policy", c.Entry, "error", d.reload.Error)
 	for _, diag := range c.Diags {
 		d.log.Warn(diag.String())
 	}

@@ -49,9 +49,10 @@ func (d *daemon) status(ctx context.Context) *control.Status {
 	run := d.enf.Running()
 	s := &control.Status{
 		Hello: d.hello, Started: d.started,
-		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "",
+		Source: run.Source, Applied: run.Applied, Reload: d.reload, Heals: d.heals, Healed: d.guard.last, Fight: d.guard.fight != "", EventsLost: d.guard.lost,
 		Awaited: d.awaited(), Refused: d.enf.Refusals(), Rollbacks: d.window.rollbacks, Notes: append([]string{}, d.notes...),
 	}
+	s.Reload.Digest = d.digest
 	note := func(text string) { s.Notes = append(s.Notes, text) }
 	if run.Candidate != nil {
 		s.Policy, s.Digest, s.Rules = run.Entry, run.Digest, run.Rules()

@@ -17,6 +17,7 @@ import (
 // banVerb adds to a dynamic set.
 func (f *front) banVerb() *cobra.Command {
 	var set, duration string
+	var force bool
 	verb := &cobra.Command{
 		Use:   "ban ADDR...",
 		Short: "Put addresses or prefixes into a dynamic set",
@@ -25,7 +26,10 @@ func (f *front) banVerb() *cobra.Command {
 			policy's: with 'block: [banned]' the addresses are refused in both directions, open connections too.
 
 			Bans survive reloads and reboots, with what remains of their time. A ban that is there already is made longer, never shorter.
-			What 'failsafe' admits stays admitted.`),
+			What 'failsafe' admits stays admitted.
+
+			A prefix that would lock out a live SSH session, or an address from which this is called itself, is not banned: the session
+			is named, and --force bans it all the same. Somebody else's address that is named by itself is meant.`),
 		Example: examples(
 			"for as long as the set says", "ringwall ban 203.0.113.9",
 			"a network, for four hours", "ringwall ban 198.51.100.0/24 --for 4h",
@@ -37,7 +41,7 @@ func (f *front) banVerb() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			req := enforce.BanRequest{Set: set, Prefixes: prefixes}
+			req := enforce.BanRequest{Set: set, Prefixes: prefixes, Force: force, Sessions: f.sshSessions()}
 			if req.For, err = banTime(duration); err != nil {
 				return err
 			}
@@ -45,6 +49,7 @@ func (f *front) banVerb() *cobra.Command {
 		},
 	}
 	verb.Flags().StringVar(&set, "set", "", "the dynamic set's `NAME`; the policy's only one, or \"banned\", where not given")
+	verb.Flags().BoolVar(&force, "force", false, "go on though it locks somebody out")
 	verb.Flags().StringVar(&duration, "for", "", "how long: 90s, 30m, 4h, 7d, or forever; as the set says where not given (`D`)")
 	return verb
 }
@@ -57,14 +62,31 @@ func (f *front) ban(ctx context.Context, req enforce.BanRequest) error {
 		return err
 	}
 	if f.json {
-		return f.writeJSON(r)
+		err = f.writeJSON(r)
+	} else {
+		f.printBans(r)
 	}
+	if err == nil && r.Lockout != nil {
+		return told(exitFailed)
+	}
+	return err
+}
+
+// printBans prints what came of a ban.
+func (f *front) printBans(r *enforce.BanReport) {
 	f.printBanNotes(r)
+	if r.Lockout != nil {
+		fmt.Fprintln(f.stdout, "not banned, since it would lock somebody out:")
+		for _, line := range r.Lockout.Lines() {
+			fmt.Fprintf(f.stdout, "  %s\n", line)
+		}
+		fmt.Fprintln(f.stdout, "admit them in failsafe, or ban around them; or say --force")
+		return
+	}
 	now := time.Now()
 	for _, b := range r.Bans {
 		fmt.Fprintf(f.stdout, "banned %s in %s, %s\n", address(b.Prefix), b.Set, remaining(b, now))
 	}
-	return nil
 }
 
 // unbanVerb takes out of a dynamic set.

@@ -85,6 +85,10 @@ func (f *front) examined(ctx context.Context) (s *doctor.Subject, unseen []strin
 	s.Status, err = daemonOrSelf(ctx, f, true,
 		func(d *control.Client) (*control.Status, error) { s.Daemon = true; return d.Status(ctx) },
 		func(e *enforce.Enforcer) (*control.Status, error) { return f.ownStatus(ctx, e) })
+	if errors.Is(err, control.ErrDenied) {
+		s.Daemon = true
+		err = fmt.Errorf("the daemon answers root and the group %s (run this as root)", control.Group)
+	}
 	if blind := s.Tables == nil && !s.Daemon && os.Geteuid() != 0; err != nil || blind {
 		s.Status = nil
 		missed("what is enforced", cmp.Or(err, error(unix.EPERM)))

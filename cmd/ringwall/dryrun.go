@@ -9,6 +9,9 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/rules/diag"
+	"ringwall/rules/policy"
+	"ringwall/rules/source"
 )
 
 // dryRunVerb shows what apply would do.
@@ -33,7 +36,8 @@ func (f *front) dryRunVerb() *cobra.Command {
 			Where a daemon runs it is asked, since it alone may write its table. Without privileges the kernel can't be asked, and the
 			answer says so.
 
-			Exit codes: 0 nothing would change, 2 something would, 1 the policy is refused, or would lock somebody out.`),
+			Exit codes: 0 nothing would change, 2 something would, 1 the policy is refused, or 'apply' would refuse it: it would lock
+			somebody out, or others than root and the owner that --owner names can write its files.`),
 		Example: examples(
 			"what would saving this file do?", "ringwall dry-run",
 			"what would the committed state do?", "ringwall dry-run HEAD:ringwall.yaml",
@@ -46,6 +50,7 @@ func (f *front) dryRunVerb() *cobra.Command {
 		},
 	}
 	verb.Flags().BoolVar(&strict, "strict", false, "make warnings errors")
+	f.ownerFlag(verb)
 	verb.Flags().BoolVar(&nft, "nft", false, "print the whole compiled table in nft's syntax instead")
 	return verb
 }
@@ -56,7 +61,10 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 		return err
 	}
 	defer done()
-	c := enforce.Load(fsys, entry, onHost(strict))
+	c, untrusted, err := f.lookedAt(ctx, fsys, entry, strict)
+	if err != nil {
+		return err
+	}
 	alone := func(e *enforce.Enforcer) (*enforce.Report, error) {
 		r, err := e.DryRun(ctx, c, nft)
 		if err == nil && c.OK() {
@@ -81,6 +89,7 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 	if err != nil {
 		return err
 	}
+	r.Untrusted = untrusted
 	switch {
 	case f.json:
 		if err := f.writeJSON(r); err != nil {
@@ -95,10 +104,31 @@ func (f *front) dryRun(ctx context.Context, name string, strict, nft bool) error
 		f.printReport(r, "would change")
 	}
 	switch {
-	case r.Refused(), r.Impact != nil && r.Impact.Lockout != nil:
+	case r.Refused(), len(r.Untrusted) > 0, r.Impact != nil && r.Impact.Lockout != nil:
 		return told(exitFailed)
 	case r.Pending():
 		return told(exitPending)
 	}
 	return nil
+}
+
+// lookedAt loads a policy that is not to be enforced. Of files that apply would not trust it says so.
+func (f *front) lookedAt(ctx context.Context, fsys source.FS, entry string, strict bool) (c *enforce.Candidate, untrusted diag.List, err error) {
+	if _, files := fsys.(source.OS); !files {
+		return enforce.Load(fsys, entry, onHost(strict)), nil, nil
+	}
+	trusted, err := f.trusted(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	c = enforce.Load(trusted, entry, onHost(strict))
+	for _, d := range c.Diags {
+		if d.Code == policy.Untrusted {
+			untrusted = append(untrusted, d)
+		}
+	}
+	if untrusted != nil {
+		c = enforce.Load(fsys, entry, onHost(strict))
+	}
+	return c, untrusted, nil
 }

@@ -44,6 +44,9 @@ func (f *front) explainVerb() *cobra.Command {
 			"many packets", "ringwall explain --stdin <packets.jsonl",
 		),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !stdin && len(args) > 0 && !slices.ContainsFunc(args, isDirection) {
+				return usagef("which packet? The direction is missing: in, out or forward. For example: in tcp/22 from 203.0.113.9")
+			}
 			name, opt := f.config, onHost(false)
 			if file := len(args) > 0 && !isDirection(args[0]); file {
 				name, opt.Options, args = args[0], here(), args[1:]

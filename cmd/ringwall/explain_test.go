@@ -129,3 +129,15 @@ func BenchmarkExplainLines(b *testing.B) {
 	}
 	b.ReportMetric(lines*float64(b.N)/b.Elapsed().Seconds(), "packets/s")
 }
+
+// TestExplainWithoutDirection asks without saying which list judges: what is asked for is not taken for a file.
+func TestExplainWithoutDirection(t *testing.T) {
+	file, _ := manyLines(t, 0)
+	for _, words := range [][]string{{"tcp/22", "from", "192.0.2.1"}, {"ssh"}, {file, "tcp/22", "from", "192.0.2.1"}, {file}} {
+		var out, complaints strings.Builder
+		f := &front{args: append([]string{"explain"}, words...), stdout: &out, stderr: &complaints, getenv: func(string) string { return "" }}
+		if code := f.serve(context.Background()); code != 64 || out.Len() > 0 || !strings.Contains(complaints.String(), "The direction is missing: in, out or forward") {
+			t.Errorf("%v: %d, %s%s", words, code, &out, &complaints)
+		}
+	}
+}

@@ -190,7 +190,7 @@ func group(id string, verbs ...*cobra.Command) []*cobra.Command {
 func usageOfArgs(verb *cobra.Command) {
 	check := verb.Args
 	if check == nil {
-		check = cobra.NoArgs
+		check = noArgs
 	}
 	verb.Args = func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
@@ -198,6 +198,14 @@ func usageOfArgs(verb *cobra.Command) {
 		}
 		return nil
 	}
+}
+
+// noArgs demands no argument; of a verb that has verbs of its own, one of these.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 || cmd.HasSubCommands() {
+		return cobra.NoArgs(cmd, args)
+	}
+	return fmt.Errorf("%s takes no argument: %q", cmd.Name(), args[0])
 }
 
 // atMost demands no more than n arguments.

@@ -133,7 +133,7 @@ func (f *front) goBack(ctx context.Context, e *enforce.Enforcer, req control.Rol
 		return nil, err
 	}
 	now := enforce.Load(files, absolute(f.config), onHost(false))
-	r, err := e.GoBack(ctx, c, f.who(), now.Digest)
+	r, err := e.GoBack(ctx, c, f.who(), now.Entry, now.Digest)
 	r.Notes = append(notes, r.Notes...)
 	return r, err
 }

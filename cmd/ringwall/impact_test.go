@@ -36,7 +36,7 @@ func TestPrintImpact(t *testing.T) {
 listening sockets:
   + tcp/8443 on 192.0.2.17 (nginx.service): in tcp/8443: deny → allow, was default, now rule web  p.yaml:5
 apply would refuse it, since it would lock somebody out:
-  there is no failsafe, and nobody could connect to SSH (port 22)
+  nobody could connect to SSH (port 22): neither failsafe nor a rule admits anybody
 p.yaml: nothing would change, 1 rule enforced
 `
 	if out.String() != want {

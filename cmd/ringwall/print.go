@@ -84,10 +84,13 @@ func width(limit int, texts func(yield func(string) bool)) int {
 	return min(n, limit)
 }
 
-// count is a number with its noun: "1 rule", "12 rules".
+// count is a number with its noun: "1 rule", "12 rules", "2 addresses".
 func count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
+	}
+	if strings.HasSuffix(noun, "s") {
+		noun += "e"
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -14,11 +14,11 @@ import (
 func (f *front) printReport(r *enforce.Report, changed string) {
 	f.printNotes(f.stderr, r)
 	if r.Refused() {
-		fmt.Fprintf(f.stdout, "%s: refused: %s; what was enforced before still is\n", r.Policy, r.Diagnostics.Summary())
+		fmt.Fprintf(f.stdout, "%s: refused: %s; %s\n", r.Policy, r.Diagnostics.Summary(), stays(r))
 		return
 	}
 	if r.Lockout != nil {
-		fmt.Fprintf(f.stdout, "%s: not applied, since it would lock somebody out; what was enforced before still is\n", r.Policy)
+		fmt.Fprintf(f.stdout, "%s: not applied, since it would lock somebody out; %s\n", r.Policy, stays(r))
 		for _, line := range r.Lockout.Lines() {
 			fmt.Fprintf(f.stdout, "  %s\n", line)
 		}
@@ -46,6 +46,12 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 	if r.Impact != nil {
 		f.printImpact(r.Impact)
 	}
+	if len(r.Untrusted) > 0 {
+		fmt.Fprintln(f.stdout, "apply would refuse it, since others could change its files:")
+		for _, d := range r.Untrusted {
+			fmt.Fprintf(f.stdout, "  %s\n", d)
+		}
+	}
 	f.printCut(r.Cut)
 	switch {
 	case !r.Pending():
@@ -67,6 +73,14 @@ func (f *front) printReport(r *enforce.Report, changed string) {
 	if slices.ContainsFunc(r.Costliest, enforce.Way.Long) {
 		fmt.Fprintf(f.stdout, "costliest way of a packet: %s\n", ways(r.Costliest))
 	}
+}
+
+// stays is what holds after a policy was not applied.
+func stays(r *enforce.Report) string {
+	if r.Open {
+		return "nothing is enforced: the host is still OPEN"
+	}
+	return "what was enforced before still is"
 }
 
 // ways is how much a packet may pass, by direction: "in 9 lookups and 131 rules, out 0 and 14".

@@ -10,6 +10,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/daemon/store"
 	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/diag"
@@ -99,6 +100,7 @@ func (f *front) ownStatus(ctx context.Context, e *enforce.Enforcer) (*control.St
 		s.Bans = len(bans)
 	}
 	now := enforce.Load(source.OS{}, absolute(f.config), e.LoadOptions())
+	s.Reload.Digest = now.Digest
 	s.Reload.OK = now.OK() && now.Digest == run.Digest
 	switch {
 	case !now.OK():
@@ -195,11 +197,19 @@ func (f *front) printReload(line func(string, string, ...any), paint ink, a stat
 func (f *front) printRefused(line func(string, string, ...any), a statusAnswer) {
 	const most = 3
 	for _, r := range a.Refused[max(0, len(a.Refused)-most):] {
-		line("refused", "digest %s unless 'ringwall apply' names it: %s (%s)", short(r.Digest), diag.Visible(r.Why), r.At.Local().Format(time.DateTime))
+		line("refused", "%s, unless 'ringwall apply' names it: %s (%s)", refusal(r), diag.Visible(r.Why), r.At.Local().Format(time.DateTime))
 	}
 	if n := len(a.Refused) - most; n > 0 {
 		line("refused", "and %d before", n)
 	}
+}
+
+// refusal names a policy that is refused.
+func refusal(r store.Refusal) string {
+	if r.Entry == "" { // it was stored by an older version
+		return "digest " + short(r.Digest)
+	}
+	return fmt.Sprintf("%s (digest %s)", diag.Visible(r.Entry), short(r.Digest))
 }
 
 // sourceText says where a policy came from.

@@ -80,6 +80,8 @@ type Status struct {
 	Healed  *Heal  `json:"healed,omitempty"`
 	Fight   bool   `json:"fight"` // others changed it again and again, and can't any more
 	LogLost uint64 `json:"log_lost"`
+	// EventsLost is how often more was committed than the daemon could hear of: it looks at the table then.
+	EventsLost uint64 `json:"events_lost"`
 
 	Proof *Proof `json:"proof,omitempty"` // null where what is enforced was proved by an earlier process
 
@@ -117,12 +119,15 @@ const (
 func (s *Status) Wrong() bool { return s.Proof != nil && s.Proof.State == ProofFailed }
 
 // Stale tells whether the files say something that is not enforced.
-func (s *Status) Stale() bool { return !s.Reload.OK || s.Source != enforce.Files }
+func (s *Status) Stale() bool {
+	return !s.Reload.OK || s.Source != enforce.Files && s.Digest != s.Reload.Digest
+}
 
 // Reload is what came of the last time the policy's files were read.
 type Reload struct {
 	At          time.Time `json:"at,omitzero"`
 	OK          bool      `json:"ok"`
+	Digest      string    `json:"digest"`          // of what was read
 	Held        bool      `json:"held,omitempty"`  // what was read is held back, though it has no error
 	Error       string    `json:"error,omitempty"` // in one line, where not OK
 	Diagnostics diag.List `json:"diagnostics,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/neighbours"
 	"ringwall/rules/policy"
@@ -46,7 +47,7 @@ type Subject struct {
 	Tables  []kernel.Table
 	Devices []Device
 	Status  *control.Status // of the daemon, or of the state directory where none runs; nil where it can't be told
-	Daemon  bool            // one answers
+	Daemon  bool            // one is there
 	Policy  *policy.Policy  // as the files say
 	Files   []string        // of the policy
 	State   string          // the state directory
@@ -80,13 +81,38 @@ func Examine(s *Subject) *Report {
 func enforcing(s *control.Status, daemon bool) (out []Finding) {
 	switch {
 	case s == nil:
+	case s.Source == enforce.Opened:
+		out = append(out, problem("policy", "the wall was taken down: nothing is enforced, the host is open", "`ringwall reload` puts it up again"))
 	case !s.Enforced:
 		out = append(out, problem("policy", "nothing is enforced, or not what was committed last", "`ringwall status` says why; `systemctl start ringwall`, or `ringwall apply`"))
+	case s.Wrong():
+		out = append(out, problem("policy", s.Proof.Text, "`ringwall rollback`, or write the rule in another way"))
 	case s.Stale():
-		out = append(out, problem("policy", "something else is enforced than the files say", "`ringwall check` says why; `ringwall reload` goes back to the files"))
+		out = append(out, stale(s, daemon))
 	}
 	if !daemon {
 		out = append(out, problem("daemon", "none answers: edits are not noticed, and what others do to the table is not undone", "`systemctl enable --now ringwall`"))
 	}
 	return out
+}
+
+// stale says why something else is enforced than the files say, and what to do.
+func stale(s *control.Status, daemon bool) Finding {
+	again := "`ringwall apply`"
+	if daemon {
+		again = "saving it is enough"
+	}
+	switch r := s.Reload; {
+	case r.Held:
+		return problem("policy", "the files are "+r.Error, "mend them: "+again, "`ringwall apply` enforces them as they are; with `--force` though it locks somebody out")
+	case r.Diagnostics.HasErrors():
+		return problem("policy", "the files are broken, and what was enforced before still is: "+r.Error, "mend what is broken: "+again)
+	case !r.OK && daemon:
+		return problem("policy", "the files could not be enforced: "+r.Error, "the daemon tries again every few seconds; `ringwall reload` does at once")
+	case !daemon:
+		return problem("policy", "something else is enforced than the files say", "`ringwall apply` enforces the files")
+	case s.Source == enforce.Socket:
+		return problem("policy", "a policy that was applied by hand is enforced, not the files", "`ringwall reload` goes back to the files")
+	}
+	return problem("policy", "something else is enforced than the files say", "`ringwall reload` enforces the files")
 }

@@ -12,6 +12,7 @@ import (
 	"ringwall/daemon/enforce"
 	"ringwall/netfilter/kernel"
 	"ringwall/netfilter/nstest"
+	"ringwall/rules/diag"
 	"ringwall/rules/policy"
 )
 
@@ -134,14 +135,40 @@ func TestWritten(t *testing.T) {
 
 func TestEnforcing(t *testing.T) {
 	good := &control.Status{Enforced: true, Source: enforce.Files, Reload: control.Reload{OK: true}}
-	stale := &control.Status{Enforced: true, Source: enforce.Socket, Reload: control.Reload{OK: true}}
+	broken := diag.List{{Severity: diag.Error, Message: "unknown service"}}
+	files := func(r control.Reload) *control.Status {
+		return &control.Status{Enforced: true, Source: enforce.Files, Digest: "a", Reload: r}
+	}
+	from := func(s enforce.Source, digest string) *control.Status {
+		return &control.Status{Enforced: true, Source: s, Digest: "a", Reload: control.Reload{OK: true, Digest: digest}}
+	}
+	for _, c := range []struct {
+		status *control.Status
+		daemon bool
+		says   string
+		advice string
+	}{
+		{from(enforce.Socket, "b"), true, "applied by hand", "`ringwall reload` goes back to the files"},
+		{files(control.Reload{Held: true, Error: "held back: it was rolled back by alice"}), true, "rolled back by alice", "saving it is enough; `ringwall apply` enforces them as they are"},
+		{files(control.Reload{Error: "p.yaml:2: unknown service", Diagnostics: broken}), true, "p.yaml:2: unknown service", "mend what is broken: saving it is enough"},
+		{files(control.Reload{Error: "p.yaml:2: unknown service", Diagnostics: broken}), false, "p.yaml:2: unknown service", "mend what is broken: `ringwall apply`"},
+		{files(control.Reload{Error: "no memory"}), true, "no memory", "tries again"},
+		{files(control.Reload{Error: "something else"}), false, "something else", "`ringwall apply` enforces the files"},
+		{&control.Status{Source: enforce.Opened}, true, "the host is open", "`ringwall reload` puts it up again"},
+		{&control.Status{Enforced: true, Source: enforce.Files, Reload: control.Reload{OK: true}, Proof: &control.Proof{State: control.ProofFailed, Text: "the packet"}}, true, "the packet", "`ringwall rollback`"},
+	} {
+		found := enforcing(c.status, c.daemon)
+		if len(found) == 0 || !strings.Contains(found[0].Text, c.says) || !strings.Contains(strings.Join(found[0].Do, "; "), c.advice) {
+			t.Errorf("%+v: found %+v, want %q, %q", c.status, found, c.says, c.advice)
+		}
+	}
 	for _, c := range []struct {
 		status *control.Status
 		daemon bool
 		want   []string
 	}{
 		{good, true, nil},
-		{stale, true, []string{"!policy: something else is enforced than the files say"}},
+		{from(enforce.RolledBack, "a"), true, nil},
 		{&control.Status{}, false, []string{"!daemon: none answers", "!policy: nothing is enforced"}},
 		{nil, false, []string{"!daemon: none answers"}},
 	} {

@@ -18,6 +18,7 @@ import (
 func (e *Enforcer) DryRun(ctx context.Context, c *Candidate, nft bool) (*Report, error) {
 	r := e.report(c)
 	if !c.OK() {
+		r.Open = e.Open(ctx)
 		return r, nil
 	}
 	e.setDifference(c, r)
@@ -61,6 +62,7 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending *store.Pending) (*Report, error) {
 	r := e.report(c)
 	if !c.OK() {
+		r.Open = e.Open(ctx)
 		return r, nil
 	}
 	if e.lock == nil {
@@ -141,6 +143,15 @@ func (e *Enforcer) Intact(ctx context.Context) error {
 		return fmt.Errorf("nothing is enforced, the host is open: %w", err)
 	}
 	return ErrChanged
+}
+
+// Open tells whether the host is open: the wall was taken down, or the kernel says that there is no table.
+func (e *Enforcer) Open(ctx context.Context) bool {
+	if e.running.Source == Opened || e.conn == nil {
+		return e.running.Source == Opened
+	}
+	_, err := e.conn.Counters(ctx)
+	return errors.Is(err, kernel.ErrNoTable)
 }
 
 // unanswered says of an error that for its sake the kernel's state is not known.

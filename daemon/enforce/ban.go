@@ -9,8 +9,10 @@ import (
 	"strings"
 	"time"
 
+	"ringwall/daemon/impact"
 	"ringwall/daemon/store"
 	"ringwall/netfilter/compile"
+	"ringwall/netfilter/host"
 	"ringwall/netfilter/kernel"
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -27,6 +29,9 @@ type BanRequest struct {
 	Prefixes []netip.Prefix `json:"prefixes"`
 	// For is how long, in nanoseconds; 0 for as long as the set's timeout says, Forever without end.
 	For time.Duration `json:"for,omitempty"`
+	// Force bans though it locks somebody out. Sessions is the SSH sessions that the request is made from.
+	Force    bool           `json:"force,omitempty"`
+	Sessions []host.Session `json:"sessions,omitempty"`
 }
 
 // Forever is the duration of a ban without end.
@@ -34,14 +39,16 @@ const Forever time.Duration = -1
 
 // BanReport is what came of a ban or its end.
 type BanReport struct {
-	Set     string   `json:"set"`
-	Bans    []Ban    `json:"bans,omitempty"`    // as they hold now
-	Removed int      `json:"removed,omitempty"` // how many prefixes an unban took anything from
-	Notes   []string `json:"notes,omitempty"`   // "10.0.0.5 is a failsafe address: …"
+	Set     string `json:"set"`
+	Bans    []Ban  `json:"bans,omitempty"`    // as they hold now
+	Removed int    `json:"removed,omitempty"` // how many prefixes an unban took anything from
+	// Lockout is whom the ban would lock out, where nothing was done for that.
+	Lockout *impact.Lockout `json:"lockout,omitempty"`
+	Notes   []string        `json:"notes,omitempty"` // "10.0.0.5 is a failsafe address: …"
 }
 
 // Ban adds to a dynamic set, in the kernel and in the state directory. A ban that is there already is made longer,
-// never shorter.
+// never shorter. Where it would lock somebody out the report says whom, and nothing was done.
 func (e *Enforcer) Ban(ctx context.Context, req BanRequest) (*BanReport, error) {
 	set, err := e.dynamic(req.Set)
 	if err != nil {
@@ -79,6 +86,11 @@ func (e *Enforcer) Ban(ctx context.Context, req BanRequest) (*BanReport, error) 
 		r.Bans = append(r.Bans, b)
 		r.Notes = append(r.Notes, e.withoutEffect(b.Prefix)...)
 	}
+	held, notes := e.guardBan(bans, req)
+	if held != nil {
+		return &BanReport{Set: set.Name, Lockout: held}, nil
+	}
+	r.Notes = append(r.Notes, notes...)
 	before := e.bans
 	if err := e.saveBans(bans); err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (e *Enforcer) Past(number int) (Past, error) {
 	return Past{}, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
 }
 
-// LoadPast loads a policy of the history, and proves it briefly. It may
+// LoadPast loads a policy of the history, and proves it, briefly in a daemon. It may
 // run beside the Enforcer's other methods.
 func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
 	g, err := e.dir.GoodPolicy(p.Digest)
@@ -67,18 +67,18 @@ func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	run.brief = true
+	run.brief = e.opt.Lazy
 	e.Prove(run.Candidate)
 	return run.Candidate, nil
 }
 
-// GoBack enforces a policy of the history. What the files say, by its digest, is refused where it is another one, so that no
+// GoBack enforces a policy of the history. What the files say, by entry file and digest, is refused where it is another one, so that no
 // restart brings it back by itself.
-func (e *Enforcer) GoBack(ctx context.Context, c *Candidate, who, files string) (*Report, error) {
+func (e *Enforcer) GoBack(ctx context.Context, c *Candidate, who, entry, files string) (*Report, error) {
 	c.Who = who
 	r, err := e.Apply(ctx, c, RolledBack)
 	if r.Applied && files != c.Digest {
-		if failed := e.Refuse(files, RolledBackBy(who)); failed != nil {
+		if failed := e.Refuse(entry, files, RolledBackBy(who)); failed != nil {
 			r.note(failed.Error())
 		}
 	}

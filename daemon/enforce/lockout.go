@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 
@@ -20,24 +21,32 @@ func (e *Enforcer) Lockout(c *Candidate, control ...host.Session) (*impact.Locko
 	if running != nil && running.Digest == c.Digest {
 		return nil, nil
 	}
-	doors := impact.Doors{Control: control}
-	var err error
-	if doors.Connected, err = e.host.Connected(); err != nil {
-		return nil, fmt.Errorf("live sessions are not known: %w", err)
-	}
-	if doors.Listeners, err = e.host.Listeners(); err != nil {
-		return nil, fmt.Errorf("live sessions are not known: %w", err)
-	}
-	for _, path := range e.ssh {
-		if id, err := host.CgroupID(path); err == nil {
-			doors.Cgroups = append(doors.Cgroups, id)
-		}
+	doors, err := e.doors(control)
+	if err != nil {
+		return nil, err
 	}
 	var before *policy.Policy
 	if running != nil {
 		before = running.Policy
 	}
 	return impact.Guard(before, c.Policy, doors, e.scene(c.Policy)()), nil
+}
+
+// doors is how people reach this host.
+func (e *Enforcer) doors(control []host.Session) (doors impact.Doors, err error) {
+	doors.Control = control
+	if doors.Connected, err = e.host.Connected(); err != nil {
+		return doors, fmt.Errorf("live sessions are not known: %w", err)
+	}
+	if doors.Listeners, err = e.host.Listeners(); err != nil {
+		return doors, fmt.Errorf("live sessions are not known: %w", err)
+	}
+	for _, path := range e.ssh {
+		if id, err := host.CgroupID(path); err == nil {
+			doors.Cgroups = append(doors.Cgroups, id)
+		}
+	}
+	return doors, nil
 }
 
 // Guard holds a candidate, which must be OK, back if it would lock somebody out: then the report says whom, and nothing was done.
@@ -53,7 +62,7 @@ func (e *Enforcer) Guard(c *Candidate, anyway bool, control ...host.Session) (he
 		return nil, l.Lines()
 	}
 	r := e.report(c)
-	r.Lockout = l
+	r.Lockout, r.Open = l, e.Open(context.Background())
 	return r, nil
 }
 

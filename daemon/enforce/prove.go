@@ -38,7 +38,7 @@ func (e *Enforcer) prove(c *Candidate) {
 	pr := &proof{shown: make(chan struct{})}
 	c.proof = pr
 	verifier := compile.NewVerifier(c.Policy)
-	if pr.rules, pr.err = e.compile(c); pr.err != nil {
+	if pr.rules, pr.err = e.compileAs(c, true); pr.err != nil {
 		close(pr.shown)
 		return
 	}
@@ -110,8 +110,11 @@ func (e *Enforcer) planned(ctx context.Context, c *Candidate, r *Report) (*rules
 }
 
 // compile turns a candidate into what the kernel shall hold.
-func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) {
-	opt := compile.Options{LogGroup: e.opt.LogGroup}
+func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) { return e.compileAs(c, false) }
+
+// compileAs is compile, where the result goes unchecked, since it will be verified, or not.
+func (e *Enforcer) compileAs(c *Candidate, unchecked bool) (*ruleset.Ruleset, error) {
+	opt := compile.Options{LogGroup: e.opt.LogGroup, Unchecked: unchecked}
 	if f, ok := e.Features(); ok {
 		opt.NoLabels = !f.Labels
 	}

@@ -20,15 +20,15 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s (%s): edit it, or 'ringwall apply' it to have it all the same", e.Why, e.At.Local().Format(time.DateTime))
 }
 
-// Refuse remembers that a policy is not to be loaded by itself again, across restarts, until Apply enforces it. Why is a
+// Refuse remembers that a policy, named by its entry file and digest, is not to be loaded by itself again, across restarts, until Apply enforces it. Why is a
 // sentence without its full stop: "it was not confirmed in time". Where the error is not nil it is remembered by this
 // process only.
-func (e *Enforcer) Refuse(digest, why string) error {
+func (e *Enforcer) Refuse(policy, digest, why string) error {
 	if e.lock == nil {
 		return ErrReadOnly
 	}
 	e.refused = slices.DeleteFunc(e.refused, func(r store.Refusal) bool { return r.Digest == digest })
-	e.refused = append(e.refused, store.Refusal{Digest: digest, Why: why, At: e.opt.Now()})
+	e.refused = append(e.refused, store.Refusal{Entry: policy, Digest: digest, Why: why, At: e.opt.Now()})
 	if n := len(e.refused); n > maxRefused {
 		e.refused = e.refused[n-maxRefused:]
 	}

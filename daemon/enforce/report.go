@@ -30,6 +30,10 @@ type Report struct {
 	// Lockout is whom the policy would lock out, where it was held back for that.
 	Lockout *impact.Lockout `json:"lockout,omitempty"`
 
+	// Untrusted is why apply would refuse the policy though it has no error: files that others than root and the owner can write. Dry-run
+	// only.
+	Untrusted diag.List `json:"untrusted,omitempty"`
+
 	// Impact is what the policy would mean for what the host has; dry-run only.
 	Impact *impact.Preview `json:"impact,omitempty"`
 
@@ -50,6 +54,9 @@ type Report struct {
 
 	// Awaited is set where what was applied waits for its confirmation.
 	Awaited *Awaited `json:"awaited,omitempty"`
+
+	// Open is set where the policy was not applied, and none is: the host is open.
+	Open bool `json:"open,omitempty"`
 
 	// Notes says what the user should know and no diagnostic tells: "not validated by the kernel: …".
 	Notes []string `json:"notes,omitempty"`

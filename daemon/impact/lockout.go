@@ -31,7 +31,7 @@ type Doors struct {
 type Lockout struct {
 	// Sessions is the live sessions that could not connect again.
 	Sessions []Shut `json:"sessions,omitempty"`
-	// NoWay is the ports where SSH listens, where nobody has a session, there is no failsafe, and no port admits anybody.
+	// NoWay is the ports where SSH listens, where nobody has a session, and neither failsafe nor a rule admits anybody to one of them.
 	NoWay []uint16 `json:"no_way,omitempty"`
 }
 
@@ -91,7 +91,7 @@ func Guard(before, after *policy.Policy, doors Doors, scene *Scene) *Lockout {
 			out.Sessions = append(out.Sessions, Shut{s.Peer, s.Local, deciderOf(a), s.control})
 		}
 	}
-	if !alive && len(after.Failsafe) == 0 {
+	if !alive {
 		out.NoWay = doors.closed(after, scene.Now)
 	}
 	if len(out.Sessions)+len(out.NoWay) == 0 {
@@ -168,7 +168,7 @@ func failsafe(p *policy.Policy, c host.Socket) bool {
 	return false
 }
 
-// closed is the ports where SSH listens, if a policy admits nobody to any of them.
+// closed is the ports where SSH listens, if a policy admits nobody to any of them, by failsafe or else.
 func (d *Doors) closed(p *policy.Policy, now int64) (ports []uint16) {
 	ssh := d.sshPorts()
 	for _, l := range d.Listeners {
@@ -215,7 +215,7 @@ func (l *Lockout) Lines() []string {
 		for _, p := range l.NoWay {
 			ports = append(ports, fmt.Sprint(p))
 		}
-		out = append(out, fmt.Sprintf("there is no failsafe, and nobody could connect to SSH (port %s)", strings.Join(ports, ", ")))
+		out = append(out, fmt.Sprintf("nobody could connect to SSH (port %s): neither failsafe nor a rule admits anybody", strings.Join(ports, ", ")))
 	}
 	return out
 }

@@ -4,8 +4,9 @@ import "time"
 
 // Refusal is a policy that is not loaded again by itself.
 type Refusal struct {
-	Digest string    `json:"digest"` // of the policy
-	Why    string    `json:"why"`    // in a few words: "it was not confirmed"
+	Entry  string    `json:"entry,omitempty"` // the policy's entry file
+	Digest string    `json:"digest"`
+	Why    string    `json:"why"` // in a few words: "it was not confirmed"
 	At     time.Time `json:"at"`
 }
 

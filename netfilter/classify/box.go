@@ -46,6 +46,8 @@ func Everything(width int) Box {
 	return Box{Addr: [2]Span{all, all}, Port: [2]Ports{AllPorts, AllPorts}, Proto: AnyProto}
 }
 
+func (s Span) isEmpty() bool { return s.Lo.Compare(s.Hi) > 0 }
+
 func (s Span) overlaps(o Span) bool { return s.Lo.Compare(o.Hi) <= 0 && o.Lo.Compare(s.Hi) <= 0 }
 func (s Span) covers(o Span) bool   { return s.Lo.Compare(o.Lo) <= 0 && o.Hi.Compare(s.Hi) <= 0 }
 

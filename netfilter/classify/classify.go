@@ -46,6 +46,10 @@ type Table struct {
 	Below int    // as a node's, where several nodes share it
 }
 
+// Few tells whether a table has so few cases that it takes less memory and less of a packet's time to try them one by one: to look
+// something up is to go to several places in memory that no packet may have been at for a while.
+func (t *Table) Few() bool { return len(t.Cases) <= 4 }
+
 // Case is what becomes of the packets that give a probe an answer.
 type Case struct {
 	Value Value
@@ -75,6 +79,8 @@ type Options struct {
 	Levels int
 	// Sparing has structures that are alike share most of what they have in common, which takes a packet another lookup now and then.
 	Sparing bool
+	// Plenty is the bytes from which on a structure is sparing, 0 where it is that only if Sparing is set.
+	Plenty int
 }
 
 // Build makes the structure for lines in order: the first that a packet is in decides. It depends on the lines alone.
@@ -108,16 +114,28 @@ func (n *Node) bytes(seen map[any]bool) (total int) {
 		return 0
 	}
 	seen[n] = true
-	total = nodeBytes + testBytes*len(n.Steps)
+	total = nodeBytes
 	for i := range n.Steps {
 		s := &n.Steps[i]
-		total += s.Call.bytes(seen) + s.Test.Then.bytes(seen)
-		if t := s.Table; t != nil && !seen[t] {
-			seen[t] = true
+		t := s.Table
+		if t == nil {
+			total += testBytes + s.Call.bytes(seen) + s.Test.Then.bytes(seen)
+			continue
+		}
+		if t.Few() {
+			total += testBytes * len(t.Cases)
+		} else {
+			total += testBytes
+		}
+		if seen[t] {
+			continue
+		}
+		seen[t] = true
+		if !t.Few() {
 			total += tableBytes + caseBytes*len(t.Cases)
-			for j := range t.Cases {
-				total += t.Cases[j].Node.bytes(seen)
-			}
+		}
+		for j := range t.Cases {
+			total += t.Cases[j].Node.bytes(seen)
 		}
 	}
 	return total

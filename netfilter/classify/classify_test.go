@@ -142,7 +142,7 @@ func TestBuildIsFirstMatch(t *testing.T) {
 			for _, n := range []int{10, 100, 1000} {
 				for seed := range uint64(5) {
 					lines := generate(shape, n, width, seed)
-					root := Build(lines, Options{Width: width, Guards: 2 * int(seed), MoreGuards: 64, Late: int(seed), Levels: 4 + 2*int(seed), Sparing: seed%2 == 0})
+					root := Build(lines, Options{Width: width, Guards: 2 * int(seed), MoreGuards: 64, Late: int(seed), Levels: 4 + 2*int(seed), Sparing: seed%2 == 0, Plenty: 600 * n * int(seed%3)})
 					g := &gen{Rand: rand.New(rand.NewPCG(seed, 1)), width: width}
 					for i := range 4 * n {
 						p := g.in(&lines[i%n].Box)

@@ -36,7 +36,16 @@ func (p Probe) value(it *item, width int) (v Value) {
 	return v
 }
 
-// cell is the packets of a box that give an answer.
+// Cell is the packets of a box that give an answer, and whether there may be any.
+func (p Probe) Cell(within *Box, v Value, width int) (_ Box, ok bool) {
+	if p.Proto && within.Proto != AnyProto && within.Proto != int16(v.Proto) {
+		return Box{}, false
+	}
+	c := p.cell(within, v, width)
+	return c, !c.Addr[Src].isEmpty() && !c.Addr[Dst].isEmpty() && c.Port[Dport].Lo <= c.Port[Dport].Hi
+}
+
+// cell is the packets of a box that give an answer, of which there are some.
 func (p Probe) cell(within *Box, v Value, width int) Box {
 	c := *within
 	for a, n := range p.Bits {

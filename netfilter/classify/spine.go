@@ -55,10 +55,7 @@ type late struct {
 }
 
 func (b *builder) spine(items []item, cell Box) *Node {
-	sp := &spine{
-		cell: cell, left: [][]item{items}, users: make(map[part][]*late), made: make(map[part]*Node), rests: make(map[part]*Node),
-		tables: make(map[table]*Table), counts: make(map[table]map[*group]int),
-	}
+	sp := &spine{cell: cell, left: [][]item{items}}
 	most := min(b.Late, (b.Levels-others)/2)
 	for late := 0; ; {
 		s := b.step(items, &cell, late < most)
@@ -68,12 +65,45 @@ func (b *builder) spine(items []item, cell Box) *Node {
 		if len(s.late) > 0 {
 			late++
 		}
-		sp.add(b, s)
+		sp.add(s)
 		items = b.reduce(s.rest, &cell)
 		sp.left = append(sp.left, items)
 	}
 	sp.spread(b)
+	if b.Plenty == 0 || b.Sparing {
+		return sp.root(b)
+	}
+	b.Sparing = sp.guess() > b.Plenty
+	root := sp.root(b)
+	if !b.Sparing && root.Bytes() > b.Plenty {
+		b.Sparing = true
+		root = sp.root(b)
+	}
+	return root
+}
+
+// root makes the nodes.
+func (sp *spine) root(b *builder) *Node {
+	sp.users, sp.made, sp.rests = make(map[part][]*late), make(map[part]*Node), make(map[part]*Node)
+	sp.tables, sp.counts = make(map[table]*Table), make(map[table]map[*group]int)
+	for i, s := range sp.steps {
+		for _, g := range s.groups {
+			g.made = nil
+		}
+		sp.share(b, i)
+	}
 	return sp.node(b, part{end: math.MaxInt32})
+}
+
+// guess is about what the structure takes where late members are not sparing, in bytes, before any of it is made.
+func (sp *spine) guess() int {
+	cases, later := 0.0, 0
+	for _, s := range slices.Backward(sp.steps) {
+		// A structure has half of the cases of the later steps, and they are two fifths of all.
+		cases += math.Sqrt(shareWeight*float64(len(s.late))) * float64(later) / 2
+		later += len(s.groups)
+	}
+	return int(caseBytes * cases * 5 / 2)
 }
 
 // others is how many levels the root and what comes after all late steps take.
@@ -113,8 +143,8 @@ func (b *builder) step(items []item, cell *Box, late bool) *separation {
 	return s
 }
 
-// add takes a step, and chooses where the structures end that its late members share.
-func (sp *spine) add(b *builder, s *separation) {
+// add takes a step.
+func (sp *spine) add(s *separation) {
 	sp.steps = append(sp.steps, s)
 	var lines []member
 	for i, g := range s.groups {
@@ -126,18 +156,24 @@ func (sp *spine) add(b *builder, s *separation) {
 	}
 	slices.SortFunc(lines, func(x, y member) int { return cmp.Compare(x.line, y.line) })
 	sp.lines = append(sp.lines, lines)
+	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
+}
+
+// The fewer members share a structure, the more structures there are, and the fewer lines follow each. The weights are of a test against
+// what a line adds to the structures.
+const shareWeight, sparingWeight = 6, 40
+
+// share chooses where the structures end that the late members of a step share.
+func (sp *spine) share(b *builder, step int) {
+	s := sp.steps[step]
 	if len(s.late) == 0 {
 		return
 	}
-	slices.SortFunc(s.late, func(x, y *late) int { return cmp.Compare(x.it.line, y.it.line) })
-	// The fewer members share a structure, the more structures there are, and the fewer lines follow each. The weights are of a test against
-	// what a line adds to the structures.
-	const weight, sparing = 6, 40
-	few, many := math.Sqrt(float64(len(s.late))/weight), 1.0
+	few, many := math.Sqrt(float64(len(s.late))/shareWeight), 1.0
 	if b.Sparing {
-		few, many = math.Sqrt(float64(len(s.late))/sparing), 16
+		few, many = math.Sqrt(float64(len(s.late))/sparingWeight), 8
 	}
-	p := part{len(sp.steps), s.late[0].it.line, s.late[0].it.line}
+	p := part{step + 1, s.late[0].it.line, s.late[0].it.line}
 	for _, l := range s.late {
 		if l.it.marks(few) {
 			p.end = l.it.line
@@ -145,7 +181,7 @@ func (sp *spine) add(b *builder, s *separation) {
 				p.base = l.it.line
 			}
 		}
-		l.spine, l.step, l.part = sp, s, p
+		l.spine, l.step, l.part, l.made = sp, s, p, nil
 		const least = 6 // lines that are tested one by one at less cost
 		if l.calls = len(l.outside.meeting(nil, &l.it, l.value, 0, p.end, least+1)) > least; l.calls {
 			sp.users[p] = append(sp.users[p], l)

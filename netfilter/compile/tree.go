@@ -39,15 +39,11 @@ const (
 // build makes the structure of the tree, which is reached through so many chains and leads to the rules' own.
 func (t *tree) build(reached int) {
 	const followed = 16 // chains, by the kernel
-	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions()}
+	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions(), Plenty: manyBytes * len(t.lines)}
 	if len(t.lines) >= manyLines {
 		opt.Sparing, opt.MoreGuards = true, mostGuards
 	}
 	t.root = classify.Build(t.boxes, opt)
-	if bytes := t.root.Bytes(); !opt.Sparing && bytes > manyBytes*len(t.lines) {
-		opt.Sparing = true
-		t.root = classify.Build(t.boxes, opt)
-	}
 	for opt.MoreGuards > 0 && t.root.Bytes() > mostBytes*len(t.lines) {
 		opt.Guards, opt.MoreGuards = opt.Guards/2, opt.MoreGuards/2
 		t.root = classify.Build(t.boxes, opt)
@@ -79,6 +75,8 @@ func (t *tree) chainOf(n *classify.Node, name string) string {
 	for i := range n.Steps {
 		s := &n.Steps[i]
 		switch {
+		case s.Table != nil && s.Table.Few():
+			ch.Rules = append(ch.Rules, t.cases(s.Table, n)...)
 		case s.Table != nil:
 			ch.Rules = append(ch.Rules, t.probe(s.Table, name))
 		case s.Call != nil:
@@ -155,6 +153,46 @@ func (t *tree) probe(table *classify.Table, chain string) *ruleset.Rule {
 	return rule(head, ref)
 }
 
+// cases is the rules that try the few cases of a table one by one, in a node's chain.
+func (t *tree) cases(table *classify.Table, n *classify.Node) (out []*ruleset.Rule) {
+	for i := range table.Cases {
+		c := &table.Cases[i]
+		if box, some := table.Probe.Cell(&n.Cell, c.Value, t.family.width()); some {
+			l := line{Box: box}
+			out = append(out, rule(l.asks(t.family, &box, &n.Cell), t.verdict(table.Probe, c)))
+		}
+	}
+	return out
+}
+
+// verdict leads to a case.
+func (t *tree) verdict(p classify.Probe, c *classify.Case) ruleset.Verdict {
+	if c.Node == nil {
+		return ruleset.Verdict{Kind: ruleset.Goto, Chain: t.target(c.Line)}
+	}
+	return ruleset.Verdict{Kind: ruleset.Jump, Chain: t.chainOf(c.Node, t.name+"/"+t.known(p, c.Value))}
+}
+
+// known is an answer as a part of a name.
+func (t *tree) known(p classify.Probe, v classify.Value) string {
+	var known []string
+	for a, bits := range p.Bits {
+		if bits > 0 {
+			known = append(known, string("sd"[a])+t.family.text(v.Addr[a], int(bits)))
+		}
+	}
+	if p.Proto {
+		known = append(known, protoText(v.Proto))
+	}
+	switch {
+	case p.Dport == classify.PortBits:
+		known = append(known, fmt.Sprint(v.Dport))
+	case p.Dport > 0:
+		known = append(known, fmt.Sprintf("%d-%d", v.Dport, p.Dport))
+	}
+	return strings.Join(known, ".")
+}
+
 // mapOf makes the map of a table, whose name begins with a chain's.
 func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 	f, p := t.family, table.Probe
@@ -192,32 +230,18 @@ func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 	for i := range table.Cases {
 		c := &table.Cases[i]
 		var key []byte
-		var known []string
 		for a, bits := range p.Bits {
 			if bits > 0 {
 				key = append(key, f.bytes(c.Value.Addr[a])...)
-				known = append(known, string("sd"[a])+f.text(c.Value.Addr[a], int(bits)))
 			}
 		}
 		if p.Proto {
 			key = append(key, c.Value.Proto)
-			known = append(known, protoText(c.Value.Proto))
 		}
 		if p.Dport > 0 {
 			key = append(key, ruleset.Dport.Value(uint64(c.Value.Dport))...)
-			port := fmt.Sprint(c.Value.Dport)
-			if p.Dport < classify.PortBits {
-				port += fmt.Sprintf("-%d", p.Dport)
-			}
-			known = append(known, port)
 		}
-		v := ruleset.Verdict{Kind: ruleset.Goto}
-		if c.Node == nil {
-			v.Chain = t.target(c.Line)
-		} else {
-			v = ruleset.Verdict{Kind: ruleset.Jump, Chain: t.chainOf(c.Node, t.name+"/"+strings.Join(known, "."))}
-		}
-		m.Elems = append(m.Elems, ruleset.MapElem{Interval: ruleset.Interval{Lo: key, Hi: key}, Verdict: v})
+		m.Elems = append(m.Elems, ruleset.MapElem{Interval: ruleset.Interval{Lo: key, Hi: key}, Verdict: t.verdict(p, c)})
 	}
 	slices.SortFunc(m.Elems, func(x, y ruleset.MapElem) int { return bytes.Compare(x.Lo, y.Lo) })
 	return ref

@@ -45,17 +45,17 @@ type differ struct {
 	unread map[string]bool
 	lazy   bool // comments may stay as they are
 
-	haveChains, wantChains     map[string]*ruleset.Chain
-	haveSets, wantSets         map[string]*ruleset.Set
-	haveMaps, wantMaps         map[string]*ruleset.Map
-	haveCounters, wantCounters map[string]ruleset.Counter
-	haveLimits, wantLimits     map[string]ruleset.LimitObject
+	haveChains, wantChains     *named[*ruleset.Chain]
+	haveSets, wantSets         *named[*ruleset.Set]
+	haveMaps, wantMaps         *named[*ruleset.Map]
+	haveCounters, wantCounters *named[ruleset.Counter]
+	haveLimits, wantLimits     *named[ruleset.LimitObject]
 
 	// redefined are the names that stay, but must be removed and added; rules that refer to them too.
 	redefined map[objectID]bool
-	edits     map[string]*chainEdit
+	edits     []*chainEdit               // of the chains that are wanted
 	comments  map[string][]*ruleset.Rule // of chains that keep comments, the rules with these
-	mapEdits  map[string]mapEdit
+	mapEdits  []mapEdit                  // of the maps that are wanted
 
 	unchanged        chainEdit // that of most chains
 	haveKey, wantKey []byte    // of the rules that are compared, kept for their memory
@@ -73,38 +73,43 @@ func (d *differ) index(have, want *ruleset.Ruleset) {
 	set := func(s *ruleset.Set) string { return s.Name }
 	counter := func(c ruleset.Counter) string { return c.Name }
 	limit := func(l ruleset.LimitObject) string { return l.Name }
-	d.haveChains, d.wantChains = byName(have.Chains, chainName), byName(want.Chains, chainName)
-	d.haveSets, d.wantSets = byName(have.Sets, set), byName(want.Sets, set)
-	d.haveCounters, d.wantCounters = byName(have.Counters, counter), byName(want.Counters, counter)
-	d.haveLimits, d.wantLimits = byName(have.Limits, limit), byName(want.Limits, limit)
-	for name, h := range d.haveChains {
-		if w := d.wantChains[name]; w != nil && !sameHook(h.Hook, w.Hook) {
-			d.redefined[objectID{kindChain, name}] = true
+	d.haveChains, d.wantChains = newNamed(have.Chains, chainName), newNamed(want.Chains, chainName)
+	d.haveSets, d.wantSets = newNamed(have.Sets, set), newNamed(want.Sets, set)
+	d.haveCounters, d.wantCounters = newNamed(have.Counters, counter), newNamed(want.Counters, counter)
+	d.haveLimits, d.wantLimits = newNamed(have.Limits, limit), newNamed(want.Limits, limit)
+	for _, w := range want.Chains {
+		if h, ok := d.haveChains.find(w.Name); ok && !sameHook(h.Hook, w.Hook) {
+			d.redefined[objectID{kindChain, w.Name}] = true
 		}
 	}
-	for name, h := range d.haveSets {
-		if w := d.wantSets[name]; w != nil && !sameSet(h, w) {
-			d.redefined[objectID{kindSet, name}] = true
+	for _, w := range want.Sets {
+		if h, ok := d.haveSets.find(w.Name); ok && !sameSet(h, w) {
+			d.redefined[objectID{kindSet, w.Name}] = true
 		}
 	}
-	for name, h := range d.haveLimits {
-		if w, ok := d.wantLimits[name]; ok && h.Rate != w.Rate {
-			d.redefined[objectID{kindLimit, name}] = true
+	for _, w := range want.Limits {
+		if h, ok := d.haveLimits.find(w.Name); ok && h.Rate != w.Rate {
+			d.redefined[objectID{kindLimit, w.Name}] = true
 		}
 	}
 	d.indexMaps(have, want)
-	d.edits = make(map[string]*chainEdit, len(want.Chains))
-	for name, w := range d.wantChains {
-		h := d.haveChains[name]
-		if h == nil || d.redefined[objectID{kindChain, name}] {
+	d.edits = make([]*chainEdit, len(want.Chains))
+	for i, w := range want.Chains {
+		h, ok := d.haveChains.find(w.Name)
+		if !ok || d.isRedefined(kindChain, w.Name) {
 			h = &ruleset.Chain{}
 		}
 		e := d.chainEdit(h.Rules, w.Rules)
 		if d.lazy && !e.flush {
-			d.noteComments(name, h.Rules, w.Rules, e)
+			d.noteComments(w.Name, h.Rules, w.Rules, e)
 		}
-		d.edits[name] = e
+		d.edits[i] = e
 	}
+}
+
+// isRedefined tells whether a name stays, but what has it must be removed and added.
+func (d *differ) isRedefined(kind objectKind, name string) bool {
+	return len(d.redefined) > 0 && d.redefined[objectID{kind, name}]
 }
 
 // sameHook tells whether a chain can stay where it stands: its policy can be changed.
@@ -121,26 +126,25 @@ func sameSet(a, b *ruleset.Set) bool {
 }
 
 // gone tells whether something that is there must be removed.
-func gone[T any](d *differ, kind objectKind, name string, want map[string]T) bool {
-	_, stays := want[name]
-	return !stays || d.redefined[objectID{kind, name}]
+func gone[T any](d *differ, kind objectKind, name string, want *named[T]) bool {
+	return !want.has(name) || d.isRedefined(kind, name)
 }
 
 // fresh tells whether something that is wanted must be added.
-func fresh[T any](d *differ, kind objectKind, name string, have map[string]T) bool {
-	_, there := have[name]
-	return !there || d.redefined[objectID{kind, name}]
+func fresh[T any](d *differ, kind objectKind, name string, have *named[T]) bool {
+	return !have.has(name) || d.isRedefined(kind, name)
 }
 
 func (d *differ) removeRules(have *ruleset.Ruleset) {
 	for _, h := range have.Chains {
-		edit := d.edits[h.Name]
+		place := d.wantChains.place(h.Name)
 		switch {
 		case len(h.Rules) == 0:
-		case gone(d, kindChain, h.Name, d.wantChains) || edit.flush:
+		case place < 0 || d.isRedefined(kindChain, h.Name) || d.edits[place].flush:
 			d.add(flushChain{h.Name, len(h.Rules)})
-		case edit.same:
+		case d.edits[place].same:
 		default:
+			edit := d.edits[place]
 			for i, r := range h.Rules {
 				if !edit.kept[i] {
 					d.add(delRule{h.Name, i, r})
@@ -188,8 +192,8 @@ func (d *differ) addObjects(want *ruleset.Ruleset) {
 			}
 			continue
 		}
-		if !w.Dynamic {
-			d.setContent(d.haveSets[w.Name], w)
+		if h, ok := d.haveSets.find(w.Name); ok && !w.Dynamic {
+			d.setContent(h, w)
 		}
 	}
 	for _, w := range want.Counters {
@@ -215,7 +219,7 @@ func (d *differ) edit(s *ruleset.Set, del bool, v4 []addrset.Range[addrset.U32],
 // comes.
 func (d *differ) setContent(have, want *ruleset.Set) {
 	if tooMany, unread := d.unread[want.Name]; unread {
-		if _, ok := d.haveCounters[want.Mark()]; ok && tooMany {
+		if tooMany && d.haveCounters.has(want.Mark()) {
 			return // it says that the set holds just that
 		}
 		d.add(emptySet{want.Name})
@@ -275,15 +279,17 @@ func (d *differ) addChains(want *ruleset.Ruleset) {
 	for _, w := range want.Chains {
 		if fresh(d, kindChain, w.Name, d.haveChains) {
 			d.add(addChain{w})
-		} else if h := d.haveChains[w.Name]; w.Hook != nil && w.Hook.Drop != h.Hook.Drop {
-			d.add(setPolicy{w})
+		} else if w.Hook != nil {
+			if h, ok := d.haveChains.find(w.Name); ok && w.Hook.Drop != h.Hook.Drop {
+				d.add(setPolicy{w})
+			}
 		}
 	}
 }
 
 func (d *differ) addRules(want *ruleset.Ruleset) {
-	for _, w := range want.Chains {
-		edit := d.edits[w.Name]
+	for n, w := range want.Chains {
+		edit := d.edits[n]
 		if edit.same {
 			continue
 		}

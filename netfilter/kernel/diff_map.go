@@ -66,7 +66,7 @@ func (d *differ) mapEdit(have, want []ruleset.MapElem) (e mapEdit) {
 	for len(have) > 0 && len(want) > 0 {
 		h, w := have[0], want[0]
 		c := bytes.Compare(h.Lo, w.Lo)
-		if c == 0 && bytes.Equal(h.Hi, w.Hi) && h.Verdict == w.Verdict && !d.redefined[objectID{kindChain, h.Verdict.Chain}] {
+		if c == 0 && bytes.Equal(h.Hi, w.Hi) && h.Verdict == w.Verdict && !d.isRedefined(kindChain, h.Verdict.Chain) {
 			have, want = have[1:], want[1:]
 			continue
 		}
@@ -83,38 +83,39 @@ func (d *differ) mapEdit(have, want []ruleset.MapElem) (e mapEdit) {
 // indexMaps compares the maps. The chains have been compared.
 func (d *differ) indexMaps(have, want *ruleset.Ruleset) {
 	name := func(m *ruleset.Map) string { return m.Name }
-	d.haveMaps, d.wantMaps = byName(have.Maps, name), byName(want.Maps, name)
-	d.mapEdits = make(map[string]mapEdit, len(want.Maps))
-	for name, w := range d.wantMaps {
-		h := d.haveMaps[name]
+	d.haveMaps, d.wantMaps = newNamed(have.Maps, name), newNamed(want.Maps, name)
+	d.mapEdits = make([]mapEdit, len(want.Maps))
+	for i, w := range want.Maps {
+		h, ok := d.haveMaps.find(w.Name)
 		switch {
-		case h == nil:
+		case !ok:
 			h = new(ruleset.Map)
 		case !sameMap(h, w):
-			d.redefined[objectID{kindMap, name}] = true
+			d.redefined[objectID{kindMap, w.Name}] = true
 			h = new(ruleset.Map)
 		}
-		d.mapEdits[name] = d.mapEdit(h.Elems, w.Elems)
+		d.mapEdits[i] = d.mapEdit(h.Elems, w.Elems)
 	}
 }
 
 // removeMaps deletes maps and elements: before the chains that they refer to, after the rules that refer to them.
 func (d *differ) removeMaps(have *ruleset.Ruleset) {
 	for _, h := range have.Maps {
-		if gone(d, kindMap, h.Name, d.wantMaps) {
+		place := d.wantMaps.place(h.Name)
+		if place < 0 || d.isRedefined(kindMap, h.Name) {
 			d.add(delMap{h.Name})
-		} else if e := d.mapEdits[h.Name]; len(e.removed) > 0 {
-			d.add(editMap{d.wantMaps[h.Name], true, e.removed})
+		} else if e := d.mapEdits[place]; len(e.removed) > 0 {
+			d.add(editMap{d.wantMaps.list[place], true, e.removed})
 		}
 	}
 }
 
 func (d *differ) addMaps(want *ruleset.Ruleset) {
-	for _, w := range want.Maps {
+	for i, w := range want.Maps {
 		if fresh(d, kindMap, w.Name, d.haveMaps) {
 			d.add(addMap{w})
 		}
-		if e := d.mapEdits[w.Name]; len(e.added) > 0 {
+		if e := d.mapEdits[i]; len(e.added) > 0 {
 			d.add(editMap{w, false, e.added})
 		}
 	}

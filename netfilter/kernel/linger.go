@@ -16,10 +16,15 @@ import (
 // transaction of their own, once the rules that ask them are gone. The chains that they lead to stay as long, without their rules:
 // rules are the packet's own as of when it came.
 func lingering(have, want *ruleset.Ruleset) *ruleset.Ruleset {
-	stays := byName(want.Maps, func(m *ruleset.Map) string { return m.Name })
+	stays := newNamed(want.Maps, func(m *ruleset.Map) string { return m.Name })
 	gone := make(map[string]bool)
 	for _, m := range have.Maps {
-		gone[m.Name] = stays[m.Name] == nil
+		if !stays.has(m.Name) {
+			gone[m.Name] = true
+		}
+	}
+	if len(gone) == 0 {
+		return nil
 	}
 	asked := make(map[string]bool) // of those that are gone
 	for _, c := range have.Chains {

@@ -49,13 +49,13 @@ func (r *Ruleset) Check() error {
 		c.chains[ch.Name] = &checked{Chain: ch}
 	}
 	for _, m := range r.Maps {
-		c.at = "map " + m.Name
+		c.kind, c.name = "map", m.Name
 		for _, e := range m.Elems {
 			c.verdict(e.Verdict)
 		}
 	}
 	for _, ch := range r.Chains {
-		c.at = "chain " + ch.Name
+		c.kind, c.name = "chain", ch.Name
 		for i, rule := range ch.Rules {
 			c.number = i
 			c.rule(rule)
@@ -64,7 +64,7 @@ func (r *Ruleset) Check() error {
 	}
 	if c.errs == nil {
 		for _, ch := range r.Chains {
-			c.at = "chain " + ch.Name
+			c.kind, c.name = "chain", ch.Name
 			if d := c.depth(c.chains[ch.Name]); ch.Hook != nil && d > maxDepth {
 				c.failf("%d chains follow one another, and the kernel allows %d", d, maxDepth)
 			}
@@ -75,7 +75,8 @@ func (r *Ruleset) Check() error {
 
 // checker is a check under way.
 type checker struct {
-	at        string
+	kind      string // of what is looked at
+	name      string
 	number    int // of the rule that is looked at in there, -1 for none
 	errs      []error
 	chains    map[string]*checked
@@ -95,7 +96,7 @@ type checked struct {
 }
 
 func (c *checker) failf(format string, args ...any) {
-	at := c.at
+	at := c.kind + " " + c.name
 	if c.number >= 0 {
 		at = fmt.Sprintf("%s, rule %d", at, c.number)
 	}
@@ -104,7 +105,7 @@ func (c *checker) failf(format string, args ...any) {
 
 // unique checks the name of an object, whose kind is also the place of what is found in it.
 func (c *checker) unique(kind, name string, taken bool) {
-	c.at = kind + " " + name
+	c.kind, c.name = kind, name
 	if taken {
 		c.failf("it is there twice")
 	}

@@ -3,7 +3,10 @@ package ruleset
 import (
 	"cmp"
 	"fmt"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -66,11 +69,22 @@ func (m *Machine) With(contents map[string]addrset.Addrs) *Machine {
 func (m *Machine) Indexed() *Machine {
 	n := *m
 	n.indexes = make([]*index, len(m.chains))
+	var long []int
 	for i, c := range m.chains {
 		if len(c.Rules) >= longChain {
-			n.indexes[i] = m.newIndex(i)
+			long = append(long, i)
 		}
 	}
+	var next atomic.Int64
+	var all sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(long)) {
+		all.Go(func() {
+			for k := int(next.Add(1)) - 1; k < len(long); k = int(next.Add(1)) - 1 {
+				n.indexes[long[k]] = m.newIndex(long[k])
+			}
+		})
+	}
+	all.Wait()
 	return &n
 }
 

@@ -26,7 +26,9 @@ type analysis struct {
 	decider *decide.Index        // of this list
 	own     [][]space.Box        // by entry: of a rule, what of its boxes gets past the base
 	whole   [][]*space.Box       // by entry: the boxes that those are part of
-	gone    []bool               // by entry: rules that never match, or were found to change nothing
+	gone    []bool               // by entry: rules that never match
+	cover   [][]int              // by entry of those: what holds all of it together, nil where that is not known
+	idle    []bool               // by entry: rules that change nothing
 	blamed  []bool               // by entry: rules that a pair lint is about
 	place   map[*policy.Rule]int // the entries of rules
 	hot     []int                // entries that covered others lately, the last first
@@ -76,7 +78,8 @@ func newAnalysis(p *policy.Policy, s *space.Space, dir policy.Dir, now int64, b 
 	a.start = append(a.start, len(boxes))
 	a.index = space.NewIndex(boxes)
 	a.own, a.whole = make([][]space.Box, len(entries)), make([][]*space.Box, len(entries))
-	a.gone, a.blamed = make([]bool, len(entries)), make([]bool, len(entries))
+	a.cover = make([][]int, len(entries))
+	a.gone, a.idle, a.blamed = make([]bool, len(entries)), make([]bool, len(entries)), make([]bool, len(entries))
 	a.place = make(map[*policy.Rule]int, a.last-a.first)
 	for i := a.first; i < a.last; i++ {
 		a.place[a.rule(i)] = i

@@ -151,7 +151,8 @@ func (a *analysis) holdShadow(t *rapid.T, c shadow) {
 	}
 }
 
-// TestIdlers takes all rules that are said to change nothing away at once, and each other rule by itself.
+// TestIdlers removes the rules that are said never to match, or to change nothing: each alone, all, and whatever choice
+// of them. No packet may be judged otherwise. Each other rule must have an effect in one of these policies.
 func TestIdlers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := analysed(t)
@@ -160,58 +161,88 @@ func TestIdlers(t *testing.T) {
 		if len(undecided) > 0 {
 			t.Fatalf("not decided: %v", undecided)
 		}
-		var gone []*policy.Rule
+		var out []*policy.Rule
 		for i := a.first; i < a.last; i++ {
-			if a.gone[i] {
-				gone = append(gone, a.rule(i))
+			if a.gone[i] && a.idle[i] {
+				t.Fatalf("%s is said to never match, and to change nothing", a.rule(i).ID)
+			}
+			if a.gone[i] || a.idle[i] {
+				out = append(out, a.rule(i))
 			}
 		}
-		rest := without(a.Policy, gone...)
+		choices := make([]*policy.Policy, 1<<len(out))
+		for n := range choices {
+			var some []*policy.Rule
+			for k, r := range out {
+				if n&(1<<k) != 0 {
+					some = append(some, r)
+				}
+			}
+			choices[n] = without(a.Policy, some...)
+		}
 		same := func(pkt *policy.Packet, given map[string]addrset.Addrs) {
-			was, is := a.With(given).Decide(pkt), rest.With(given).Decide(pkt)
-			if effect(was) != effect(is) {
-				t.Fatalf("%s: %s by %s, and without what changes nothing %s by %s", a.words(*pkt), was.Verdict, was.By, is.Verdict, is.By)
+			was := a.With(given).Decide(pkt)
+			for n, p := range choices {
+				if is := p.With(given).Decide(pkt); effect(was) != effect(is) {
+					t.Fatalf("%s: %s by %s, and %s by %s without choice %b of %v", a.words(*pkt), was.Verdict, was.By, is.Verdict, is.By, n, out)
+				}
 			}
 		}
 		holdOut(t, a, same)
 		for _, i := range found {
+			a.aim(i.rule, same)
 			pkt, given := shown(t, a, &i.example)
 			if len(given) > 0 && pkt.Src == pkt.Dst {
 				continue
 			}
-			same(&pkt, given)
-			if d := rest.With(given).Decide(&pkt); !slices.ContainsFunc(i.heirs, func(k int) bool { return a.entries[k].Decision.Verdict == d.Verdict }) {
+			if d := a.With(given).Decide(&pkt); d.Rule != a.rule(i.rule) {
+				t.Fatalf("%s decides %s, the example of what %s does", d.By, a.words(pkt), a.rule(i.rule).ID)
+			}
+			d := choices[len(choices)-1].With(given).Decide(&pkt)
+			if !slices.ContainsFunc(i.heirs, func(k int) bool { return a.entries[k].Decision.Verdict == d.Verdict }) {
 				t.Fatalf("%s: %s decides it in the place of %s, and the heirs are %v", a.words(pkt), d.By, a.rule(i.rule).ID, i.heirs)
 			}
 		}
 		for i := a.first; i < a.last; i++ {
-			if r := a.rule(i); !a.gone[i] && plain(r) {
-				a.holdEffect(t, i, gone)
+			if !a.gone[i] && !a.idle[i] && plain(a.rule(i)) {
+				a.holdEffect(t, i, out)
 			}
 		}
 	})
 }
 
-// holdEffect asks the other algorithm for packets that are judged otherwise without a rule.
-func (a *analysis) holdEffect(t *rapid.T, i int, gone []*policy.Rule) {
-	r := a.rule(i)
-	before, after := without(a.Policy, gone...), without(a.Policy, append(slices.Clone(gone), r)...)
+// aim checks a claim against packets that a rule shares with each entry of its list.
+func (a *analysis) aim(i int, claim func(pkt *policy.Packet, given map[string]addrset.Addrs)) {
 	for _, own := range a.own[i] {
-		pieces := []space.Box{own}
-		for _, e := range a.entriesOf(t, before) {
-			if e.Decision.Rule == r {
-				break
-			}
-			pieces = subtract(t, pieces, e.Boxes)
-		}
-		for _, e := range a.entriesOf(t, after) {
-			for _, p := range pieces {
-				for _, b := range e.Boxes {
-					if _, ok := p.Intersect(&b); ok && (e.Decision.Verdict != r.Action.Verdict || e.Decision.Rule != nil && e.Decision.Rule.Action.Log) {
-						return
-					}
+		for _, e := range a.entries {
+			for _, b := range e.Boxes {
+				if both, ok := own.Intersect(&b); ok {
+					pkt, given := a.example(&both)
+					claim(&pkt, given)
 				}
 			}
+		}
+	}
+}
+
+// holdEffect asks the other algorithm for packets that some choice of what can be removed, and a rule with it, would judge
+// otherwise: they get past all that stays before it, and to something unlike it before the next that stays.
+func (a *analysis) holdEffect(t *rapid.T, i int, out []*policy.Rule) {
+	r := a.rule(i)
+	pieces, later := slices.Clone(a.own[i]), false
+	for _, e := range a.entriesOf(t, a.Policy) {
+		switch {
+		case e.Decision.Rule == r:
+			later = true
+			continue
+		case later && (e.Decision.Verdict != r.Action.Verdict || e.Decision.Rule != nil && e.Decision.Rule.Action.Log):
+			for _, p := range pieces {
+				if slices.ContainsFunc(e.Boxes, func(b space.Box) bool { _, ok := p.Intersect(&b); return ok }) {
+					return
+				}
+			}
+		}
+		if e.Decision.Rule == nil || !slices.Contains(out, e.Decision.Rule) {
 			pieces = subtract(t, pieces, e.Boxes)
 		}
 	}

@@ -303,19 +303,20 @@ func (c *comparison) rules(dir policy.Dir) {
 		return Change{Subject: SubjectRule, List: dir.String(), Name: r.ID, At: place(r.At)}
 	}
 	for i, r := range c.new.Lists[dir] {
-		ch := rule(r)
 		if !kept[r.ID] {
+			ch := rule(r)
 			ch.Kind, ch.New = Added, r.Text
 			c.add(ch)
 			continue
 		}
 		was := c.old.Lists[dir][old[r.ID]]
 		if parts := ruleParts(was, r); len(parts) > 0 {
-			ch := ch
+			ch := rule(r)
 			ch.Kind, ch.Parts, ch.Old, ch.New = Changed, parts, was.Text, r.Text
 			c.add(ch)
 		}
 		if !stays[r.ID] {
+			ch := rule(r)
 			ch.Kind, ch.From, ch.To = Moved, old[r.ID]+1, i+1
 			c.add(ch)
 		}
@@ -332,7 +333,7 @@ func (c *comparison) rules(dir policy.Dir) {
 // ruleParts is what differs between two rules of one id.
 func ruleParts(a, b *policy.Rule) []string {
 	var parts []string
-	action := reflect.DeepEqual(a.Action, b.Action)
+	action := a.Action == b.Action || reflect.DeepEqual(a.Action, b.Action)
 	match := sameMatch(&a.Match, &b.Match)
 	if !match {
 		if a.Text == b.Text && action {
@@ -374,6 +375,9 @@ func ownerText(o policy.Owner) string {
 }
 
 func sameChoice[T any](a, b policy.Choice[T], text func(T) string) bool {
+	if a.IsAny() && b.IsAny() {
+		return true
+	}
 	texts := func(vs []T) []string {
 		var out []string
 		for _, v := range vs {

@@ -10,12 +10,16 @@ import (
 // idle is a rule without which no packet is judged otherwise.
 type idle struct {
 	rule    int
-	heirs   []int // entries that decide its packets in its place
-	example space.Box
+	heirs   []int     // entries that decide its packets where no rule that never matches is left
+	example space.Box // of packets that it decides
 }
 
-// idlers finds rules that can be removed, all of them together, without changing what becomes of any packet, and marks
-// them as gone. Rules that log or limit are never among them, nor those that a clash is about.
+// idlers finds rules that change nothing, and marks them as idle: whichever of them and of those that are gone are
+// removed from the policy, one, some or all, no packet is judged otherwise. Rules that log or limit are never among
+// them, nor those that a clash is about.
+//
+// A packet that an idle rule decides comes next to rules like it, until one that stays. Rules that are gone come into
+// this as well as others: what decides before them may be removed.
 func (a *analysis) idlers() (found []idle, undecided []int) {
 	for i := a.first; i < a.last; i++ {
 		r := a.rule(i)
@@ -31,7 +35,7 @@ func (a *analysis) idlers() (found []idle, undecided []int) {
 			continue
 		}
 		if w, alive, err := a.alive(i); alive && err == nil { // else undecided, as the search for shadows said
-			a.gone[i] = true
+			a.idle[i] = true
 			found = append(found, idle{i, heirs, w})
 		}
 	}
@@ -75,19 +79,27 @@ func (a *analysis) heirs(i int) (heirs []int, same bool, err error) {
 	return heirs, true, nil
 }
 
-// without asks what would decide the packets of a rule's box without the rule: whether anything unlike it; which later
-// rules like it; and whether the default.
+// revives tells whether a rule that is gone may decide something once another and those that are idle are removed: not
+// where what decides before it stays.
+func (a *analysis) revives(k, without int) bool {
+	return a.cover[k] == nil || slices.ContainsFunc(a.cover[k], func(c int) bool { return c == without || a.idle[c] })
+}
+
+// without asks what would decide the packets of a rule's box without the rule, and without any others that are idle or
+// gone: whether anything unlike it; which later rules like it; and whether the default.
 func (a *analysis) without(s *space.Search, i int, b *space.Box) (unlike bool, used []int, open bool, err error) {
 	numbers, err := a.near(s, b, 0, i)
 	if err != nil {
 		return false, nil, false, err
 	}
+	numbers = slices.DeleteFunc(numbers, func(n int32) bool { return a.idle[a.owner(n)] })
 	taken := a.boxes(numbers) // what the rule does not get, or what would do the same
 	before := len(taken)
-	if numbers, err = a.near(s, b, i+1, a.last); err != nil {
+	later, err := a.index.Near(s, b, a.start[i+1], a.start[a.last], nil)
+	if err != nil {
 		return false, nil, false, err
 	}
-	later := slices.Clone(numbers)
+	later = slices.DeleteFunc(later, func(n int32) bool { k := a.owner(n); return a.gone[k] && (a.alike(i, k) || !a.revives(k, i)) })
 	for _, n := range later {
 		if a.alike(i, a.owner(n)) {
 			taken = append(taken, a.index.Box(n))

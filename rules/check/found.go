@@ -184,7 +184,7 @@ func (l *linter) clash(a *analysis, clashes []clash) bool {
 func (l *linter) idle(a *analysis, i idle) bool {
 	r := a.rule(i.rule)
 	pkt, given := a.example(&i.example)
-	if _, by := a.decide(&pkt, given); by != i.rule && (by < 0 || !a.gone[by]) {
+	if _, by := a.decide(&pkt, given); by != i.rule {
 		return false
 	}
 	verb := "does"

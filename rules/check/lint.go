@@ -77,19 +77,39 @@ func (l *linter) unused() {
 
 // lockedOut reports a policy under which nobody can log in.
 func (l *linter) lockedOut() {
-	if len(l.Failsafe) > 0 || l.Defaults[policy.In] == policy.Allow {
+	if l.Defaults[policy.In] == policy.Allow {
 		return
 	}
-	ssh := policy.Key(policy.ProtoTCP, 22)
+	ssh := l.ssh()
+	opens := func(m *policy.Match) bool {
+		w := reach(m)
+		return w.V4.Overlaps(ssh) || w.V6.Overlaps(ssh)
+	}
+	for _, f := range l.Failsafe {
+		if opens(&policy.Match{What: f.What, From: f.From, To: policy.AnyAddrs(), Sport: addrset.All[addrset.U16]()}) {
+			return
+		}
+	}
 	for _, r := range l.Lists[policy.In] {
-		w := reach(&r.Match)
-		if r.Action.Verdict == policy.Allow && !l.dead[r] && (w.V4.Contains(ssh) || w.V6.Contains(ssh)) {
+		if r.Action.Verdict == policy.Allow && !l.dead[r] && opens(&r.Match) {
 			return
 		}
 	}
 	at := diag.Span{Pos: diag.Pos{File: l.Entry, Line: 1, Col: 1}, Len: 1}
-	l.diags.Warnf(at, policy.LintNoSSH, "there is no `failsafe`, and no rule admits SSH").
-		WithHint("write for example `failsafe: {ssh: 203.0.113.0/24}`")
+	l.diags.Warnf(at, policy.LintNoSSH, "neither `failsafe` nor a rule admits SSH").
+		WithHint("write for example `failsafe: {ssh: 203.0.113.0/24}`; for another port than 22, with a service that has `ssh` in its name")
+}
+
+// ssh is where SSH may listen: port 22, and the TCP ports of services of the policy that are named after it.
+func (l *linter) ssh() addrset.Set[addrset.U32] {
+	tcp := addrset.Between(policy.Key(policy.ProtoTCP, 0), policy.Key(policy.ProtoTCP, 1<<16-1))
+	ports := addrset.One(policy.Key(policy.ProtoTCP, 22))
+	for name, s := range l.Services {
+		if strings.Contains(strings.ToLower(name), "ssh") {
+			ports = ports.Union(s.What.V4.Union(s.What.V6).Intersect(tcp))
+		}
+	}
+	return ports
 }
 
 // defaults reports what is open unless a rule closes it.

@@ -81,6 +81,19 @@ in: [{allow: http, from: 192.0.2.9, id: a}]`, "a never-matches: block"},
 - {allow: http, from: 192.0.2.0/24, id: a}
 - {deny: http, from: 192.0.0.0/16, log: true, id: b}
 - {allow: http, from: any, id: c}`, ""},
+		"what it shields from one that never matches": {`in:
+- {allow: imaps, from: 192.0.2.1, id: a}
+- {deny: imaps, from: 192.0.2.1, id: b}
+- {allow: tcp/900-1000, from: any, id: c}`, "a defeats-deny: b\nb never-matches: a"},
+		"one that never matches, and is like it": {`in:
+- {allow: imaps, from: 192.0.2.1, id: a}
+- {allow: imaps, from: 192.0.2.1, id: b}
+- {allow: tcp/900-1000, from: any, id: c}`, "a no-effect: c\nb never-matches: a"},
+		"one that never matches whatever goes": {`in:
+- {deny: imaps, from: 192.0.2.0/24, log: true, id: a}
+- {allow: imaps, from: 192.0.0.0/16, id: b}
+- {deny: imaps, from: 192.0.2.1, id: c}
+- {allow: imaps, from: any, id: x}`, "b no-effect: x\nc never-matches: a"},
 		"it logs":      {"in:\n- {allow: http, from: 192.0.2.0/24, log: true, id: a}\n- {allow: http, id: b}", ""},
 		"it limits":    {"in:\n- {allow: http, from: 192.0.2.0/24, limit: 1/second, id: a}\n- {allow: http, id: b}", ""},
 		"it is silent": {"in:\n- {deny: udp, from: 192.0.2.0/24, id: a}\n- {deny: any, log: true, id: b}", ""},

@@ -29,10 +29,13 @@ func (a *analysis) shadows() (found []shadow, undecided []int) {
 		case err != nil:
 			undecided = append(undecided, i)
 		case !alive:
-			by := a.coverers(i)
+			by, sure := a.coverers(i)
 			a.remember(by)
 			found = append(found, shadow{i, by, a.own[i][0]})
 			a.gone[i] = true
+			if sure {
+				a.cover[i] = by
+			}
 		}
 	}
 	return found, undecided
@@ -62,14 +65,15 @@ func (a *analysis) base(i int) (shadow, bool) {
 }
 
 // coverers is entries that together hold all packets of a rule that is known to be covered: one where one does, else
-// some of which none can be left out, as far as that can be told.
-func (a *analysis) coverers(i int) []int {
+// some of which none can be left out. Where that takes too long to tell, sure is false, and they are what was found of all
+// before it that overlap it.
+func (a *analysis) coverers(i int) (by []int, sure bool) {
 	own := a.own[i]
 	s := a.budget.search()
 	defer a.budget.done(s)
 	all := a.recent(i)
 	if one, ok := a.single(own, all); ok {
-		return []int{one}
+		return []int{one}, true
 	}
 	used, ok := a.needed(s, own, all)
 	if !ok {
@@ -83,13 +87,13 @@ func (a *analysis) coverers(i int) []int {
 		slices.Sort(all)
 		all = slices.Compact(all)
 		if one, ok := a.single(own, all); ok {
-			return []int{one}
+			return []int{one}, true
 		}
 		if used, ok = a.needed(s, own, all); !ok {
-			return all
+			return all, false
 		}
 	}
-	return a.fewest(s, own, used)
+	return a.fewest(s, own, used), true
 }
 
 // single is the first of some entries that plainly holds all of some boxes.

@@ -88,11 +88,14 @@ func (l *loader) unreadable(name string, at diag.Span, err error) {
 		err = pe.Err
 	}
 	if errors.Is(err, source.ErrUntrusted) {
-		l.errorf(at, "untrusted-file", "not to be trusted: %v", err).WithHint("%s", trustHint)
+		l.errorf(at, Untrusted, "not to be trusted: %v", err).WithHint("%s", trustHint)
 		return
 	}
 	l.errorf(at, "unreadable-file", "cannot read %q: %v", name, err)
 }
+
+// Untrusted is the code of a file, or of what is on the way to one, that others than a source.OS trusts can write.
+const Untrusted = "untrusted-file"
 
 // trustHint says whom a host trusts with its policy.
 const trustHint = "a policy's files, and the directories and symlinks on the way, belong to root or the user that --owner names, who alone may write them"

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -123,7 +124,7 @@ func (l *loader) unknownKey(pair syntax.Pair, m Mapping) {
 		d.WithHint("%s", hint)
 		return
 	}
-	if hint := foreignKey(key.Text, m.Name); hint != "" {
+	if hint := cmp.Or(unbuiltKey(key.Text, m.Name), foreignKey(key.Text, m.Name)); hint != "" {
 		d.WithHint("%s", hint)
 		return
 	}
@@ -160,6 +161,27 @@ func otherList(key, list string) string {
 		case "dnat":
 			return "`dnat` is for `in`"
 		}
+	}
+	return ""
+}
+
+// unbuiltKey is the hint for a key that may stand for what the language has under another name or in another place and is
+// not built yet, or for what it does without.
+func unbuiltKey(key, list string) string {
+	if list != "policy" && !slices.Contains([]string{"in", "out", "forward"}, list) {
+		return ""
+	}
+	switch strings.ToLower(key) {
+	case "feed", "feeds":
+		return "address feeds are not built yet; a set can read a file: `sets: {NAME: {file: PATH}}`"
+	case "dns":
+		return "sets of names in the DNS are not built yet; a set can read a file: `sets: {NAME: {file: PATH}}`"
+	case "schedule", "schedules", "time", "times", "hours", "days", "weekdays":
+		return "schedules are not built yet; `expires` is the day on which a rule ends"
+	case "nat", "snat", "dnat", "masquerade", "redirect", "port-forward":
+		return "NAT is not built yet; another table can do it beside Ringwall"
+	case "zone", "zones":
+		return "there are no zones: groups of interfaces stand in `interfaces`, sets of addresses in `sets`"
 	}
 	return ""
 }

@@ -105,7 +105,7 @@ func (l *loader) whatItem(v value, before string) (what, bool) {
 		return what{What: is, builtin: []string{text}}, true
 	}
 	if c.code != "unknown-service" {
-		if isDigits(text) && before != "" && HasPorts(protoNumber(before)) {
+		if c.code == "bad-what" && isPorts(text) && before != "" && HasPorts(protoNumber(before)) {
 			c.hint = "write `" + before + "/" + text + "`"
 		}
 		c.report(l.errorf, v.at)
@@ -145,6 +145,11 @@ func protoItem(text string) (What, *complaint) {
 		return What{}, complain("bad-what", "addresses stand in `from` and `to`", "%s is an address", quote(text))
 	case !detailed && isDigits(text):
 		return What{}, complain("bad-what", "write `tcp/"+text+"` or `udp/"+text+"`", "%s has no protocol", text)
+	case !detailed && isPorts(text) && isDigits(strings.Replace(text, "-", "", 1)):
+		if _, _, c := portRange(text, "tcp"); c != nil {
+			return What{}, c
+		}
+		return What{}, complain("bad-what", "write `tcp/"+text+"` or `udp/"+text+"`", "the range %s has no protocol", text)
 	case strings.Contains(text, ",") || strings.Contains(text, " "):
 		return What{}, complain("bad-what", listHint(text), "%s is not one value", quote(text))
 	case isDigits(left) && detailed && protoNumber(right) != 0:
