@@ -48,7 +48,7 @@ func many(last string) string {
 }
 
 // disagreement is a packet, both answers, and the way through the chains.
-var disagreement = regexp.MustCompile(`the packet "in .*": the policy says (allow|deny) by [\w-]+( \([^()]*policy.yaml:\d+\))?, ` +
+var disagreement = regexp.MustCompile(`the packet "in .*": the policy says (allow|deny) by (wrong \([^()]*policy.yaml:\d+\)|default), ` +
 	`the compiled rules (deny|allow)( as [^()]*)? \(chains [^()]+\)`)
 
 func TestDisagreementIsNotEnforced(t *testing.T) {

@@ -29,7 +29,7 @@ func (f *front) banVerb() *cobra.Command {
 			What 'failsafe' admits stays admitted.
 
 			A prefix that would lock out a live SSH session, or an address from which this is called itself, is not banned: the session
-			is named, and --force bans it all the same. The session of an address that is named by itself is meant, and only noted.`),
+			is named, and --force bans it all the same. Somebody else's address that is named by itself is meant.`),
 		Example: examples(
 			"for as long as the set says", "ringwall ban 203.0.113.9",
 			"a network, for four hours", "ringwall ban 198.51.100.0/24 --for 4h",

@@ -1,7 +1,6 @@
 package enforce
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -10,22 +9,29 @@ import (
 )
 
 // guardBan finds out whom the dynamic sets would lock out of the running policy if they held bans, of which the request's prefixes are new.
-// Who asks, and who is in a prefix that names many, is held; the session of an address that is named by itself is meant, since somebody
-// who tries passwords has a connection to SSH as well: it is in the notes. With Force all are.
+// Who asks is guarded, and who is in a prefix that names many; with Force they are in the notes. The session of an address that is named by
+// itself is meant, since somebody who tries passwords has a connection to SSH as well: so sockets are not listed for its sake, which takes
+// long just where there are many of both.
 func (e *Enforcer) guardBan(bans []Ban, req BanRequest) (held *impact.Lockout, notes []string) {
-	doors, err := e.doors(req.Sessions)
-	if err != nil {
-		return nil, []string{"not guarded against locking out: " + err.Error()}
+	in := func(a netip.Addr, wide bool) bool {
+		return slices.ContainsFunc(req.Prefixes, func(p netip.Prefix) bool {
+			p = canonical(p)
+			return p.Contains(a.Unmap()) && !(wide && p.IsSingleIP())
+		})
 	}
-	inside := func(a netip.AddrPort) bool {
-		return slices.ContainsFunc(req.Prefixes, func(p netip.Prefix) bool { return canonical(p).Contains(a.Addr().Unmap()) })
+	doors := impact.Doors{Control: slices.Clone(req.Sessions)}
+	if slices.ContainsFunc(req.Prefixes, func(p netip.Prefix) bool { return !p.IsSingleIP() }) {
+		var err error
+		if doors, err = e.doors(doors.Control); err != nil {
+			notes = append(notes, "not guarded against locking out: "+err.Error())
+		}
 	}
-	doors.Connected = slices.DeleteFunc(doors.Connected, func(s host.Socket) bool { return !inside(s.Peer) })
-	doors.Control = slices.DeleteFunc(slices.Clone(doors.Control), func(s host.Session) bool { return !inside(s.Peer) })
+	doors.Control = slices.DeleteFunc(doors.Control, func(s host.Session) bool { return !in(s.Peer.Addr(), false) })
+	doors.Connected = slices.DeleteFunc(doors.Connected, func(s host.Socket) bool { return !in(s.Peer.Addr(), true) })
 	if len(doors.Connected)+len(doors.Control) == 0 {
-		return nil, nil
+		return nil, notes
 	}
-	p, now := e.running.Policy, e.opt.Now()
+	p := e.running.Policy
 	scene := e.scene(p)()
 	shut := func() []impact.Shut {
 		if l := impact.Guard(p, p, doors, scene); l != nil {
@@ -34,23 +40,16 @@ func (e *Enforcer) guardBan(bans []Ban, req BanRequest) (held *impact.Lockout, n
 		return nil
 	}
 	before := shut()
-	scene.Given = given(p, current(bans, now))
-	all, kept := &impact.Lockout{}, &impact.Lockout{}
-	for _, s := range shut() {
-		if slices.ContainsFunc(before, func(o impact.Shut) bool { return o.Peer == s.Peer && o.Local == s.Local }) {
-			continue // locked out already
-		}
-		all.Sessions = append(all.Sessions, s)
-		named := slices.ContainsFunc(req.Prefixes, func(p netip.Prefix) bool { return p.IsSingleIP() && p.Addr().Unmap() == s.Peer.Addr().Unmap() })
-		if s.Control || !named {
-			kept.Sessions = append(kept.Sessions, s)
-		}
-	}
+	scene.Given = given(p, current(bans, e.opt.Now()))
+	after := slices.DeleteFunc(shut(), func(s impact.Shut) bool { // who is locked out already
+		return slices.ContainsFunc(before, func(o impact.Shut) bool { return o.Peer == s.Peer && o.Local == s.Local })
+	})
+	l := &impact.Lockout{Sessions: after}
 	switch {
-	case len(kept.Sessions) > 0 && !req.Force:
-		return kept, nil
-	case len(all.Sessions) > 0:
-		return nil, []string{fmt.Sprint(all)}
+	case len(after) == 0:
+		return nil, notes
+	case req.Force:
+		return nil, append(notes, l.Lines()...)
 	}
-	return nil, nil
+	return l, nil
 }

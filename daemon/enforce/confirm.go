@@ -179,7 +179,7 @@ func (e *Enforcer) recallPending() {
 		return
 	}
 	if e.pending, e.kept = &p, e.running; e.kept.Candidate != nil {
-		e.kept.brief = true // it was proved before it was stored, and may have to be back soon
+		e.kept.brief = e.opt.Lazy // it was proved before it was stored, and may have to be back soon
 	}
 	g, err := e.dir.Unconfirmed()
 	if err == nil && g.Digest == p.Digest {

@@ -26,7 +26,7 @@ func mistaken(t *testing.T, text, piece, taken string) Compiler {
 }
 
 // disagreement is what Verify says of a packet, both answers, and the way through the chains.
-var disagreement = regexp.MustCompile(`the packet "in tcp/.*": the policy says (allow|deny) by (web|default)( \(policy.yaml:\d+\))?, ` +
+var disagreement = regexp.MustCompile(`the packet "in tcp/.*": the policy says (allow|deny) by (web \(policy.yaml:\d+\)|default), ` +
 	`the compiled rules (deny|allow)( as [^()]*)? \(chains [^()]+\)`)
 
 func TestDisagreementChangesNothing(t *testing.T) {
@@ -62,4 +62,22 @@ func TestDisagreementChangesNothing(t *testing.T) {
 	intact(t, e)
 	e.opt.Compile = compile.Compile
 	apply(t, e, text)
+}
+
+// TestOnlyDaemonsProveBriefly: who has nobody to prove the rest later takes every corner of a policy of the history.
+func TestOnlyDaemonsProveBriefly(t *testing.T) {
+	nstest.Enter(t)
+	e := open(t, t.TempDir())
+	apply(t, e, webText)
+	apply(t, e, strings.Replace(webText, "[http, https]", "http", 1))
+	for _, daemon := range []bool{false, true} {
+		e.opt.Lazy = daemon
+		p, err := e.Past(1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, err := e.LoadPast(p); err != nil || c.brief != daemon {
+			t.Errorf("daemon %v: %+v, %v", daemon, c, err)
+		}
+	}
 }

@@ -26,7 +26,7 @@ type Options struct {
 	State    string           // directory of the last good policy and the bans
 	ReadOnly bool             // never writes: takes no lock, and does without the kernel where that refuses
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for DefaultLogGroup
-	Lazy     bool             // Apply leaves storing to the caller: see Unstored
+	Lazy     bool             // Apply leaves storing, and the rest of brief proofs, to the caller: see Unstored, Proof
 	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Kernel   kernel.Options   // the zero Options is right for production
 	Now      func() time.Time // nil stands for time.Now

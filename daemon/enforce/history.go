@@ -56,7 +56,7 @@ func (e *Enforcer) Past(number int) (Past, error) {
 	return Past{}, fmt.Errorf("the history has no policy %d: its last is %d, see 'ringwall history'", number, list[len(list)-1].Number)
 }
 
-// LoadPast loads a policy of the history, and proves it briefly. It may
+// LoadPast loads a policy of the history, and proves it, briefly in a daemon. It may
 // run beside the Enforcer's other methods.
 func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
 	g, err := e.dir.GoodPolicy(p.Digest)
@@ -67,7 +67,7 @@ func (e *Enforcer) LoadPast(p Past) (*Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	run.brief = true
+	run.brief = e.opt.Lazy
 	e.Prove(run.Candidate)
 	return run.Candidate, nil
 }
