@@ -7,6 +7,7 @@ type keeper struct {
 	done  chan error // what comes of the store under way; nil where there is none
 	retry time.Time  // after one that failed; zero for none
 	used  time.Time  // when memory was last used, by a load or for a client, that is not given back yet; zero for never
+	load  bool       // it was by a load, of which requests, connections and proofs may have held something until now
 }
 
 // begin stores what is not stored yet, unless a store is under way: then its end begins the next. Where there is nothing to store the
@@ -19,7 +20,7 @@ func (k *keeper) begin(d *daemon) {
 	if store == nil {
 		// A load takes a few times what it leaves, and what is stored need not be in memory as text.
 		d.enf.Forget()
-		k.used = time.Time{}
+		k.used, k.load = time.Now(), true
 		go d.giveBack()
 		return
 	}
@@ -45,14 +46,14 @@ func (k *keeper) finish(d *daemon) {
 	}
 }
 
-// quiet gives back what loads that were not stored and clients' requests took, once there were none for a while. Little of the heap is left to
+// quiet gives back what loads and clients' requests took, once there were none for a while. Little of the heap that a request took is left to
 // the collector, which comes by itself: a collection after every request is more work than the request.
 func (k *keeper) quiet(d *daemon) {
 	if k.used.IsZero() || time.Since(k.used) < quietAfter || k.done != nil {
 		return
 	}
-	k.used = time.Time{}
-	if heap() > d.rest.Load()+muchHeap {
+	collect := k.load || heap() > d.rest.Load()+muchHeap
+	if k.used, k.load = (time.Time{}), false; collect {
 		go d.giveBack()
 	} else {
 		go d.dropProgram()

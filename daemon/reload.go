@@ -30,6 +30,16 @@ func (d *daemon) load() *enforce.Candidate {
 	return c
 }
 
+// filesSay tells whether the policy's files say what a candidate does that did not come from them. They are watched then as load has it.
+func (d *daemon) filesSay(c *enforce.Candidate) bool {
+	files, _ := enforce.HostFiles(d.cfg.Owner)
+	if c.Entry != d.cfg.Policy || !c.Print.Holds(files) {
+		return false
+	}
+	d.watch.Update(c.Paths())
+	return true
+}
+
 // filesChanged enforces the files if they say something else than when they were last looked at, or if what was wrong
 // with them has passed.
 func (d *daemon) filesChanged(ctx context.Context) {

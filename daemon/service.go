@@ -119,12 +119,10 @@ func (d *daemon) Apply(ctx context.Context, req *control.PolicyRequest) (*enforc
 				return held, nil
 			}
 		}
-		if files := d.load(); files.Digest == c.Digest && c.OK() {
-			files.Who = c.Who
-			files.ShareProof(c)
+		if c.OK() && d.filesSay(c) {
 			var r *enforce.Report
 			d.reloading(func() {
-				r, err = d.takeBy(ctx, files, func(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
+				r, err = d.takeBy(ctx, c, func(ctx context.Context, c *enforce.Candidate) (*enforce.Report, error) {
 					return d.applyAsked(ctx, c, enforce.Files, req)
 				})
 			})
@@ -181,6 +179,7 @@ func (d *daemon) candidate(req *control.PolicyRequest) (*enforce.Candidate, erro
 	opt := d.enf.LoadOptions()
 	opt.Strict = req.Strict
 	c, err := enforce.Replay(req.Entry, req.Bundle, opt)
+	req.Bundle = nil // it is the candidate's now, to keep or to forget
 	if err == nil && c.OK() {
 		d.enf.Prove(c)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"time"
 
 	"ringwall/daemon/enforce"
@@ -34,6 +35,7 @@ type Service interface {
 // The bounds of what a client may take: a policy comes with its list files.
 const (
 	maxRequest   = 128 << 20 // bytes of a body
+	largeRequest = 16 << 20  // bytes of one whose memory is worth giving back at once
 	maxQuestion  = 64 << 10  // of one that those send too who may only read
 	maxHeader    = 8 << 10
 	readTimeout  = 30 * time.Second
@@ -162,6 +164,9 @@ func post[In, Out any](do func(context.Context, In) (Out, error)) http.Handler {
 			}
 			fail(w, status, "request: "+err.Error())
 			return
+		}
+		if r.ContentLength >= largeRequest {
+			debug.FreeOSMemory() // the JSON has served, and what is made of its contents takes as much again
 		}
 		out, err := do(r.Context(), in)
 		answer(w, out, err)

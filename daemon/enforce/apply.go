@@ -186,7 +186,7 @@ func (e *Enforcer) commit(ctx context.Context, want *ruleset.Ruleset, change *ke
 	defer func() { e.noteStale(change) }()
 	if change.Empty() {
 		r.Validated = true
-		return nil
+		return e.conn.Commit(ctx, change) // so that of two that are alike the kernel's side keeps the one that runs
 	}
 	n := change.Counts()
 	e.opt.Progress(fmt.Sprintf("the kernel takes %d rules and %d ranges of addresses", n.RulesAdded+n.RulesRemoved, n.ElemsAdded+n.ElemsRemoved))

@@ -22,9 +22,10 @@ type Candidate struct {
 	Print  *source.Fingerprint // of the bundle: what is needed of it to see whether the files still say this
 	Who    string              // who has it applied, for the record; empty for Options.Who
 
-	proof *proof // what Prove made of it
-	brief bool   // prove it on a sample
-	bytes int    // of all files that were read
+	proof  *proof // what Prove made of it
+	brief  bool   // prove it on a sample
+	linted bool
+	bytes  int // of all files that were read
 
 	host func() *check.Host
 }
@@ -88,9 +89,10 @@ func Load(fsys source.FS, entry string, opt LoadOptions) *Candidate {
 
 // Lint adds the lints that Load was told to leave out, as of a time in Unix seconds.
 func (c *Candidate) Lint(now int64) {
-	if c.Policy == nil {
+	if c.Policy == nil || c.linted {
 		return
 	}
+	c.linted = true
 	c.Diags = append(c.Diags, check.Lint(c.Policy, now)...)
 	if c.host != nil {
 		if h := c.host(); h != nil {

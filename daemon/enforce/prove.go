@@ -91,13 +91,6 @@ func (e *Enforcer) Proof() (r compile.Report, whole func(ctx context.Context) (c
 	}
 }
 
-// ShareProof gives a candidate the proof of another that was read from the same contents, so that it is proved once.
-func (c *Candidate) ShareProof(of *Candidate) {
-	if of.Digest == c.Digest && of.Entry == c.Entry {
-		c.proof = of.proof
-	}
-}
-
 // planned is the change that makes the kernel's table be a candidate's, which is compared with it while it is shown equal to its policy.
 func (e *Enforcer) planned(ctx context.Context, c *Candidate, r *Report) (*ruleset.Ruleset, *kernel.Change, error) {
 	if c.proof == nil {

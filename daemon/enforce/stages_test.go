@@ -135,3 +135,37 @@ func BenchmarkStages(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkStart has policies of 1,000 rules enforced where nothing was.
+func BenchmarkStart(b *testing.B) {
+	const rules = 1000
+	defer debug.SetGCPercent(debug.SetGCPercent(policy.GCPercent))
+	for _, shape := range workload.Shapes {
+		b.Run(string(shape), func(b *testing.B) {
+			file := filepath.Join(b.TempDir(), "policy.yaml")
+			if err := os.WriteFile(file, []byte(workload.Generate(shape, rules, 1).YAML()), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			s := newStopwatch()
+			for b.Loop() {
+				nstest.New(b).Do(b, func() {
+					debug.FreeOSMemory()
+					s.of("start", func() {
+						e, err := Open(context.Background(), Options{State: b.TempDir(), Lazy: true})
+						if err != nil {
+							b.Fatal(err)
+						}
+						b.Cleanup(func() { e.Close() })
+						defer e.Slack()()
+						opt := e.LoadOptions()
+						opt.NoLints, opt.Brief = true, true
+						if r, err := e.Apply(context.Background(), Load(source.OS{}, file, opt), Files); err != nil || !r.Applied {
+							b.Fatal(r, err)
+						}
+					})
+				})
+			}
+			s.report(b)
+		})
+	}
+}

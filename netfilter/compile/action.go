@@ -23,6 +23,18 @@ var (
 	reject = ruleset.Verdict{Kind: ruleset.Goto, Chain: chainReject}
 )
 
+// acts makes the chains of all rules.
+func (c *compiler) acts() {
+	for _, dir := range policy.Dirs {
+		if dir == policy.Forward && !c.p.Transit {
+			continue
+		}
+		for _, r := range c.p.Lists[dir] {
+			c.act(r)
+		}
+	}
+}
+
 // act makes the chain of a rule: what is done to the packets it matches. It always ends in a verdict. Its first rule counts and
 // bears the comment; what keeps state stands in rules of its own, which stay while the limit does.
 func (c *compiler) act(r *policy.Rule) {

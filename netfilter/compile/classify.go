@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"sync"
 
 	"ringwall/netfilter/classify"
 	"ringwall/netfilter/ruleset"
@@ -25,11 +26,13 @@ func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups boo
 		reached = 2
 	}
 	var trees []*tree
+	var building sync.WaitGroup // of both families' halves at once
 	for _, f := range families {
 		t := &tree{compiler: c, family: f, name: ch.Name + "/" + f.digit(), rules: list}
 		for i, r := range list {
 			boxes, err := c.boxes(r, f)
 			if err != nil {
+				building.Wait()
 				return false, at(r, err)
 			}
 			for _, b := range boxes {
@@ -38,10 +41,13 @@ func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups boo
 			}
 		}
 		if len(t.lines) > c.opt.linear() {
-			t.build(reached)
-			lookups = lookups || t.root.Probes()
+			building.Go(func() { t.build(reached) })
 		}
 		trees = append(trees, t)
+	}
+	building.Wait()
+	for _, t := range trees {
+		lookups = lookups || t.root != nil && t.root.Probes()
 	}
 	if !lookups {
 		for _, r := range list {

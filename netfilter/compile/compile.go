@@ -40,7 +40,10 @@ const (
 // Compile is deterministic: the same policy and options give the same rule set. The error names the rule that is too complex, or
 // a mistake of this package's.
 func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
-	c := &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), parts: make(map[string][]part), counters: make(map[string]bool)}
+	c, acts := newCompiler(p, opt), newCompiler(p, opt)
+	var acting sync.WaitGroup
+	defer acting.Wait()
+	acting.Go(acts.acts)
 	for _, set := range dynamicSets(p) {
 		for _, f := range families {
 			c.dynamicSet(set, f)
@@ -62,14 +65,8 @@ func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
 	if err := c.inChain(); err != nil {
 		return nil, err
 	}
-	for _, dir := range policy.Dirs {
-		if dir == policy.Forward && !p.Transit {
-			continue
-		}
-		for _, r := range p.Lists[dir] {
-			c.act(r)
-		}
-	}
+	acting.Wait()
+	c.join(acts)
 	if c.rejects {
 		c.rejectChain()
 	}
@@ -102,6 +99,23 @@ type compiler struct {
 	parts    map[string][]part // of sets of addresses, by the name of the whole
 	counters map[string]bool
 	rejects  bool // the chain that rejects is needed
+}
+
+func newCompiler(p *policy.Policy, opt Options) *compiler {
+	return &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), parts: make(map[string][]part), counters: make(map[string]bool)}
+}
+
+// join takes up what another compiler has made of the same policy: other things, so that they are the same in whatever order they were made.
+func (c *compiler) join(o *compiler) {
+	c.rs.Chains = append(c.rs.Chains, o.rs.Chains...)
+	c.rs.Limits = append(c.rs.Limits, o.rs.Limits...)
+	for _, s := range o.rs.Sets {
+		c.addSet(s)
+	}
+	for _, counter := range o.rs.Counters {
+		c.counter(counter.Name)
+	}
+	c.rejects = c.rejects || o.rejects
 }
 
 func (c *compiler) chain(name string) *ruleset.Chain {

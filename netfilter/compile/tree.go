@@ -28,7 +28,7 @@ type tree struct {
 
 // The bounds of a structure, see classify.Options.
 const (
-	guards, moreGuards, mostGuards = 4, 32, 64 // most of many lines
+	guards, moreGuards, mostGuards = 2, 32, 64 // most of many lines
 	late                           = 4
 	// manyBytes is from how much memory a line on a structure is to be sparing with it, or of how many lines.
 	manyBytes, manyLines = 2500, 30_000

@@ -332,6 +332,7 @@ func (c *Conn) Commit(ctx context.Context, ch *Change) error {
 func (c *Conn) commit(ctx context.Context, ch *Change) error {
 	switch {
 	case ch.Empty():
+		c.agree(ch)
 		return nil
 	case ch.first != nil:
 		if err := c.commit(ctx, ch.first); err != nil {
@@ -368,6 +369,17 @@ func (c *Conn) send(ctx context.Context, ch *Change) error {
 		c.remember(ctx, ch, tx)
 	}
 	return err
+}
+
+// agree takes what was wanted for what is known, where they turned out to be alike: the caller keeps that, and a million addresses need not be
+// in memory twice.
+func (c *Conn) agree(ch *Change) {
+	if c.known == nil || !ch.planned || int32(ch.Generation-c.known.Generation) < 0 {
+		return
+	}
+	o := *c.known
+	o.Ruleset = ch.after
+	c.known = &o
 }
 
 // remember keeps what the table is after a commit.

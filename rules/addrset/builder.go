@@ -9,8 +9,14 @@ type Builder[K Key[K]] struct {
 	mixed  bool // some are out of order
 }
 
-// Grow makes room for n more ranges.
-func (b *Builder[K]) Grow(n int) { b.ranges = slices.Grow(b.ranges, n) }
+// Grow makes room for n more ranges. Room that is not used takes no memory, where there was none before.
+func (b *Builder[K]) Grow(n int) {
+	if len(b.ranges) == 0 {
+		b.ranges = make([]Range[K], 0, n) // slices.Grow writes to all of it
+		return
+	}
+	b.ranges = slices.Grow(b.ranges, n)
+}
 
 // Len is how many ranges there are, those that follow each other counting as one.
 func (b *Builder[K]) Len() int { return len(b.ranges) }

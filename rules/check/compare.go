@@ -303,19 +303,20 @@ func (c *comparison) rules(dir policy.Dir) {
 		return Change{Subject: SubjectRule, List: dir.String(), Name: r.ID, At: place(r.At)}
 	}
 	for i, r := range c.new.Lists[dir] {
-		ch := rule(r)
 		if !kept[r.ID] {
+			ch := rule(r)
 			ch.Kind, ch.New = Added, r.Text
 			c.add(ch)
 			continue
 		}
 		was := c.old.Lists[dir][old[r.ID]]
 		if parts := ruleParts(was, r); len(parts) > 0 {
-			ch := ch
+			ch := rule(r)
 			ch.Kind, ch.Parts, ch.Old, ch.New = Changed, parts, was.Text, r.Text
 			c.add(ch)
 		}
 		if !stays[r.ID] {
+			ch := rule(r)
 			ch.Kind, ch.From, ch.To = Moved, old[r.ID]+1, i+1
 			c.add(ch)
 		}
