@@ -129,11 +129,14 @@ func (sp *spine) spread(b *builder) {
 	}
 }
 
+// manyLines is from how many lines on memory and the time of a load count for more.
+const manyLines = 30_000
+
 // step is the next split of items. Where many lines are left, members are late only if without that too few would be probed for: the steps
 // that may have such are few, and the lines are the more in need of them the fewer are left.
 func (b *builder) step(items []item, cell *Box, late bool) *separation {
-	const many, enough = 30_000, 4 // lines, and one in so many
-	if !late || len(b.lines) < many {
+	const enough = 4 // one in so many
+	if !late || len(b.lines) < manyLines {
 		return b.choose(items, cell, late)
 	}
 	s := b.choose(items, cell, false)
@@ -172,6 +175,9 @@ func (sp *spine) share(b *builder, step int) {
 	few, many := math.Sqrt(float64(len(s.late))/shareWeight), 1.0
 	if b.Sparing {
 		few, many = math.Sqrt(float64(len(s.late))/sparingWeight), 8
+		if len(b.lines) >= manyLines {
+			many = 16
+		}
 	}
 	p := part{step + 1, s.late[0].it.line, s.late[0].it.line}
 	for _, l := range s.late {

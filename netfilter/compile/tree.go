@@ -28,8 +28,9 @@ type tree struct {
 
 // The bounds of a structure, see classify.Options.
 const (
-	guards, moreGuards, mostGuards = 4, 32, 64 // most of many lines
-	late                           = 4
+	guards, moreGuards         = 2, 32
+	manyGuards, manyMoreGuards = 4, 64 // of many lines
+	late                       = 4
 	// manyBytes is from how much memory a line on a structure is to be sparing with it, or of how many lines.
 	manyBytes, manyLines = 2500, 30_000
 	// mostBytes is how much memory a structure may take for each line; one that takes more is made again with fewer guards.
@@ -41,7 +42,7 @@ func (t *tree) build(reached int) {
 	const followed = 16 // chains, by the kernel
 	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions(), Plenty: manyBytes * len(t.lines)}
 	if len(t.lines) >= manyLines {
-		opt.Sparing, opt.MoreGuards = true, mostGuards
+		opt.Sparing, opt.Guards, opt.MoreGuards = true, manyGuards, manyMoreGuards
 	}
 	t.root = classify.Build(t.boxes, opt)
 	for opt.MoreGuards > 0 && t.root.Bytes() > mostBytes*len(t.lines) {
