@@ -4,6 +4,10 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	sd "github.com/coreos/go-systemd/v22/daemon"
@@ -12,13 +16,67 @@ import (
 	"ringwall/netfilter/kernel"
 )
 
-// Systemd tells the service manager that started this process, for Config.Notify. Without one it does nothing.
+// Systemd tells the service manager that started this process, for Config.Notify. Without one it does nothing. Where the manager does not
+// listen, nobody waits for it longer than a moment: what there is to say is kept, and said when it listens again.
 func Systemd(log *slog.Logger) func(state string) {
-	return func(state string) {
+	n := &notifier{send: func(state string) {
 		if _, err := sd.SdNotify(false, state); err != nil {
 			log.Debug("service manager", "error", err)
 		}
+	}}
+	return n.tell
+}
+
+// notifier says one thing after the other. A datagram socket has room for ten in most kernels; who sends another waits.
+type notifier struct {
+	send    func(state string)
+	mu      sync.Mutex
+	pending []string
+	sending bool
+}
+
+const (
+	// notifyPatience is how long a notification is waited for. Mostly it takes some microseconds.
+	notifyPatience = 100 * time.Millisecond
+	// mostPending is how many notifications wait for a manager that does not listen; the oldest go first.
+	mostPending = 100
+)
+
+func (n *notifier) tell(state string) {
+	n.mu.Lock()
+	// Of signs of life, and of lines of status, the latest is enough.
+	kind, _, _ := strings.Cut(state, "=")
+	if kind == "WATCHDOG" || kind == "STATUS" {
+		n.pending = slices.DeleteFunc(n.pending, func(s string) bool { return strings.HasPrefix(s, kind+"=") })
 	}
+	n.pending = append(n.pending[max(0, len(n.pending)+1-mostPending):], state)
+	waited := n.sending
+	n.sending = true
+	n.mu.Unlock()
+	if waited {
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for state, more := n.next(); more; state, more = n.next() {
+			n.send(state)
+		}
+	}()
+	select {
+	case <-done:
+	case <-time.After(notifyPatience):
+	}
+}
+
+// next takes what is to be said next; where there is nothing, the sending is over.
+func (n *notifier) next() (state string, more bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.sending = len(n.pending) > 0; n.sending {
+		state, n.pending = n.pending[0], n.pending[1:]
+	}
+	return state, n.sending
 }
 
 // keptName is the name of the owning socket in the service manager's store.
@@ -46,6 +104,10 @@ func sendFile(name, state string, f *os.File) error {
 		return os.NewSyscallError("socket", err)
 	}
 	defer unix.Close(conn)
+	patience := unix.Timeval{Sec: 5}
+	if err := unix.SetsockoptTimeval(conn, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &patience); err != nil {
+		return os.NewSyscallError("setsockopt", err)
+	}
 	raw, err := f.SyscallConn()
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -173,7 +174,9 @@ func startDaemon(t *testing.T, program, file, dir string, watched time.Duration)
 		told = string(message[:n])
 	}
 	start = time.Since(begun).Seconds() * 1000
-	time.Sleep(time.Second) // what follows the start
+	ready.SetReadDeadline(time.Time{})
+	go io.Copy(io.Discard, ready) // as a service manager does, until it is closed
+	time.Sleep(time.Second)       // what follows the start
 	before := processTime(t, cmd.Process.Pid)
 	time.Sleep(watched)
 	idle = 100 * (processTime(t, cmd.Process.Pid) - before).Seconds() / watched.Seconds()
