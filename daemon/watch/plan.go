@@ -45,6 +45,16 @@ func newPlan(paths Paths) *plan {
 	return p
 }
 
+// checkout tells whether git is writing a work tree that one of the directories is the root of.
+func (p *plan) checkout() bool {
+	for dir := range p.dirs {
+		if _, err := os.Lstat(filepath.Join(dir, ".git", "index.lock")); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // element is one name of a path; a pattern may stand for several.
 type element struct {
 	text    string

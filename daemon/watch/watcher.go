@@ -29,6 +29,9 @@ type Options struct {
 	Settle time.Duration
 	// Latest is when a change is signalled though it has not settled; 400 ms where zero.
 	Latest time.Duration
+	// Checkout is how long a change is not signalled while git is writing a work tree that the files are in, as its index.lock says;
+	// 10 s where zero. A git that has died leaves the lock.
+	Checkout time.Duration
 	// Rescan is how often a signal comes though nothing was seen, for what the kernel is silent about: network file
 	// systems, a mount over a directory. 30 s where zero, never where negative.
 	Rescan time.Duration
@@ -55,6 +58,7 @@ func New(opt Options) (*Watcher, error) {
 func start(n *fsnotify.Watcher, opt Options) *Watcher {
 	opt.Settle = orDefault(opt.Settle, 50*time.Millisecond)
 	opt.Latest = orDefault(opt.Latest, 400*time.Millisecond)
+	opt.Checkout = orDefault(opt.Checkout, 10*time.Second)
 	opt.Rescan = orDefault(opt.Rescan, 30*time.Second)
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
@@ -143,6 +147,10 @@ func (w *Watcher) run(n *fsnotify.Watcher) {
 			}
 			settled.Reset(burst.add(time.Now()))
 		case <-settled.C:
+			if seen.checkout() && time.Since(burst.since) < w.opt.Checkout {
+				settled.Reset(w.opt.Settle)
+				continue
+			}
 			burst.end()
 			renew()
 			w.signal()

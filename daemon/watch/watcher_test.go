@@ -241,6 +241,27 @@ func TestGitCheckout(t *testing.T) {
 	x.stillWatching("policy.d/a.yaml")
 }
 
+// TestHalfACheckout is a git that takes its time, and one that died on the way.
+func TestHalfACheckout(t *testing.T) {
+	x := newWorld(t)
+	x.mkdir(".git")
+	x.watchPaths(watch.Options{Rescan: -1, Checkout: 2 * time.Second}, watch.Paths{Files: []string{x.path("ringwall.yaml"), x.path("policy.d/a.yaml")}})
+	x.signalled("the first Update")
+	x.write(".git/index.lock", "")
+	x.write("policy.d/a.yaml", "in: [] # one\n")
+	x.silent("while git writes")
+	x.write("ringwall.yaml", "version: 1 # one\n")
+	x.silent("while git goes on writing")
+	x.must(os.Remove(x.path(".git/index.lock")))
+	x.signalled("git is done")
+	x.silent("after the checkout")
+
+	x.write(".git/index.lock", "")
+	x.write("policy.d/a.yaml", "in: [] # two\n")
+	x.silent("while git may write")
+	x.signalled("git has not been done for long")
+}
+
 func TestConfigMap(t *testing.T) {
 	t.Parallel()
 	x := newWorld(t)
