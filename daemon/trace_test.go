@@ -208,11 +208,12 @@ var numbers = regexp.MustCompile("[0-9]+")
 
 // text reads a text of the process.
 func (tr *tracer) text(at uintptr) string {
-	// No further than the page: what follows it may not be there.
-	buf := make([]byte, min(256, 4096-at%4096))
+	// What follows the page may not be there: then the kernel reads the first part alone.
+	buf := make([]byte, 256)
+	page := min(len(buf), int(4096-at%4096))
 	local := unix.Iovec{Base: &buf[0]}
 	local.SetLen(len(buf))
-	n, err := unix.ProcessVMReadv(tr.pid, []unix.Iovec{local}, []unix.RemoteIovec{{Base: at, Len: len(buf)}}, 0)
+	n, err := unix.ProcessVMReadv(tr.pid, []unix.Iovec{local}, []unix.RemoteIovec{{Base: at, Len: page}, {Base: at + uintptr(page), Len: len(buf) - page}}, 0)
 	if err != nil {
 		return ""
 	}
