@@ -15,22 +15,15 @@ import (
 	"ringwall/daemon"
 )
 
-// serviceManager is what a service manager listens to, for this process.
-func serviceManager(t *testing.T) *net.UnixConn {
-	t.Helper()
+// TestDeafManager plays a service manager that does not listen for a time: nobody waits for it, and nothing that it must hear is lost.
+func TestDeafManager(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { manager.Close() })
+	defer manager.Close()
 	t.Setenv("NOTIFY_SOCKET", name)
-	return manager
-}
-
-// TestDeafManager plays a service manager that does not listen for a time: nobody waits for it, and nothing that it must hear is lost.
-func TestDeafManager(t *testing.T) {
-	manager := serviceManager(t)
 	tell := daemon.Systemd(slog.New(slog.DiscardHandler))
 	said := make(chan struct{})
 	go func() {
@@ -71,7 +64,14 @@ func TestDeafManager(t *testing.T) {
 
 // TestSystemdKeep plays the service manager, and looks at what it is given to keep.
 func TestSystemdKeep(t *testing.T) {
-	manager := serviceManager(t)
+	name := filepath.Join(t.TempDir(), "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", name)
+
 	kept, err := os.Create(filepath.Join(t.TempDir(), "kept"))
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"ringwall/daemon/watch"
-	"ringwall/netfilter/nstest"
 )
 
 const (
@@ -172,7 +171,7 @@ func TestSaves(t *testing.T) {
 func TestVim(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("vim"); err != nil {
-		nstest.Missing(t, "%v", err)
+		t.Skip(err)
 	}
 	// Under /tmp vim's default is to write in place; backupcopy=no is what it does elsewhere.
 	for _, mode := range []string{"no", "yes"} {
@@ -207,7 +206,7 @@ func TestOthersFilesMeanNothing(t *testing.T) {
 func TestGitCheckout(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("git"); err != nil {
-		nstest.Missing(t, "%v", err)
+		t.Skip(err)
 	}
 	const files = 500
 	x := newWorld(t)
