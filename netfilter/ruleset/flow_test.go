@@ -292,3 +292,13 @@ func drawn(rng *rand.Rand) *Ruleset {
 	rng.Shuffle(len(r.Chains), func(i, j int) { r.Chains[i], r.Chains[j] = r.Chains[j], r.Chains[i] })
 	return r
 }
+
+// TestTrimKeepsWhatPacketsMayLack trims what tells whether a packet has a transport protocol at all.
+func TestTrimKeepsWhatPacketsMayLack(t *testing.T) {
+	every := In{Field: L4Proto, Elems: []Interval{{[]byte{0}, []byte{255}}}}
+	r := &Ruleset{Chains: []*Chain{{Name: "input", Hook: &Hook{Point: Input}, Rules: rules([]Expr{every, dropIt}, []Expr{askTCP, every, dropIt})}}}
+	r.Trim(func(*Chain, *Rule, Field) bool { return true })
+	if got := r.Chains[0].Rules; len(got[0].Exprs) != 2 || len(got[1].Exprs) != 2 {
+		t.Errorf("trimmed to %v and %v", got[0].Exprs, got[1].Exprs)
+	}
+}
