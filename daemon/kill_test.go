@@ -120,7 +120,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		until(t, "the reload has ended, or the process", func() (bool, string) {
 			return tr.quit.Load() || b.stored(texts[:]...) == b.now, victim.String()
 		})
-		tr.quiet(200 * time.Millisecond)
+		tr.quiet(t, 200*time.Millisecond)
 		tr.stop(t)
 		p.kill() // a run that went another way is over, and the process has now what it would have had to get
 		if !killed[victim] {
