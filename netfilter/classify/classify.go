@@ -148,6 +148,7 @@ type builder struct {
 	Options
 	lines   []Line
 	counter counter
+	trials  [2]trial // room for the one at hand and the best before it
 }
 
 // item is a line, or a guard, at work in a node: what of its box is in the node's cell.
@@ -231,10 +232,10 @@ func (b *builder) test(it *item) Test {
 	return t
 }
 
-// reduce leaves out, of items in order, what is covered by one before it, and guards after which nothing comes.
+// reduce leaves out, of items in order, what is covered by one before it, and guards after which nothing comes. The rest takes their place.
 func (b *builder) reduce(items []item, cell *Box) []item {
 	const few = 128 // items that are compared with each other
-	out := items[:0:0]
+	out := items[:0]
 	for i := range items {
 		it := &items[i]
 		covered := false

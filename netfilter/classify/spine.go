@@ -253,9 +253,9 @@ func (sp *spine) rest(b *builder, p part) *Node {
 func (sp *spine) remaining(p part, from int32) (out []item) {
 	all := sp.left[len(sp.steps)]
 	at := func(line int32) int { return sort.Search(len(all), func(i int) bool { return all[i].line >= line }) }
-	for _, it := range all[at(from):at(p.end)] {
-		if meets(sp.users[p], &it) {
-			out = append(out, it)
+	for i := at(from); i < at(p.end); i++ {
+		if meets(sp.users[p], &all[i]) {
+			out = append(out, all[i])
 		}
 	}
 	return out
@@ -309,20 +309,23 @@ func (sp *spine) table(b *builder, at table) *Table {
 // concern them, and also those after the end that do not, so that few different numbers are asked for.
 func (g *group) reach(from int, end int32, users []*late) int {
 	below := sort.Search(len(g.items), func(i int) bool { return g.items[i].line >= end })
-	var near []*late
-	for _, l := range users {
-		if l.it.overlaps(&g.cell) {
-			near = append(near, l)
-		}
-	}
-	concerns := func(it item) bool { return !it.guard && meets(near, &it) }
-	if from >= below || !slices.ContainsFunc(g.items[from:below], concerns) {
+	if from >= below || g.concerning(users, from, below) == below {
 		return 0
 	}
-	if next := slices.IndexFunc(g.items[below:], concerns); next >= 0 {
-		return len(trimmed(g.items[:below+next]))
+	if next := g.concerning(users, below, len(g.items)); next < len(g.items) {
+		return len(trimmed(g.items[:next]))
 	}
 	return len(g.items)
+}
+
+// concerning is the first of a group's items from an index on that concerns users, up to before another, which it is where none does.
+func (g *group) concerning(users []*late, from, to int) int {
+	for i := from; i < to; i++ {
+		if it := &g.items[i]; !it.guard && meets(users, it) {
+			return i
+		}
+	}
+	return to
 }
 
 // node is what a packet goes through that is in the member.
