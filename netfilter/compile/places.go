@@ -49,23 +49,7 @@ func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
 			}
 		}
 	}
-	for i, ch := range rs.Chains {
-		if g.rules[i] != nil {
-			continue
-		}
-		for k, r := range ch.Rules {
-			switch end := last(r).(type) {
-			case ruleset.Verdict:
-				g.leads(call{int32(i), int32(k), -1}, end)
-			case ruleset.VMapRef:
-				if m := g.maps[end.Map]; m != nil {
-					for e := range m.Elems {
-						g.leads(call{int32(i), int32(k), int32(e)}, m.Elems[e].Verdict)
-					}
-				}
-			}
-		}
-	}
+	g.findCallers()
 	for dir, base := range [...]string{policy.In: chainPre, policy.Out: chainOutput, policy.Forward: chainForward} {
 		if i, ok := g.number[base]; ok {
 			g.ways[i] = []region{anywhere(policy.Dir(dir))}
@@ -77,13 +61,43 @@ func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
 	return g
 }
 
-// leads takes up a call.
-func (g *places) leads(from call, v ruleset.Verdict) {
-	if v.Chain == "" {
-		return
+// findCallers finds where each chain is gone to.
+func (g *places) findCallers() {
+	var from []call
+	var to []int32
+	counts := make([]int, len(g.chains))
+	leads := func(c call, v ruleset.Verdict) {
+		if v.Chain == "" {
+			return
+		}
+		if n, ok := g.number[v.Chain]; ok && g.rules[n] == nil {
+			from, to = append(from, c), append(to, n)
+			counts[n]++
+		}
 	}
-	if to, ok := g.number[v.Chain]; ok && g.rules[to] == nil {
-		g.callers[to] = append(g.callers[to], from)
+	for i, ch := range g.chains {
+		if g.rules[i] != nil {
+			continue
+		}
+		for k, r := range ch.Rules {
+			switch end := last(r).(type) {
+			case ruleset.Verdict:
+				leads(call{int32(i), int32(k), -1}, end)
+			case ruleset.VMapRef:
+				if m := g.maps[end.Map]; m != nil {
+					for e := range m.Elems {
+						leads(call{int32(i), int32(k), int32(e)}, m.Elems[e].Verdict)
+					}
+				}
+			}
+		}
+	}
+	room := make([]call, len(from))
+	for i, n := range counts {
+		g.callers[i], room = room[:0:n], room[n:]
+	}
+	for i, n := range to {
+		g.callers[n] = append(g.callers[n], from[i])
 	}
 }
 
