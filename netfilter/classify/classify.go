@@ -46,9 +46,9 @@ type Table struct {
 	Below int    // as a node's, where several nodes share it
 }
 
-// Few tells whether a table has so few cases that it takes less memory and less of a packet's time to try them one by one: to look
-// something up is to go to several places in memory that no packet may have been at for a while.
-func (t *Table) Few() bool { return len(t.Cases) <= 4 }
+// Few tells whether a table has so few cases that to try them one by one takes a packet no longer: to look something up is to go to
+// several places in memory that no packet may have been at for a while. And the fewer maps there are, the sooner all is loaded.
+func (t *Table) Few() bool { return len(t.Cases) <= 8 }
 
 // Case is what becomes of the packets that give a probe an answer.
 type Case struct {
