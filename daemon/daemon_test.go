@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -148,10 +149,10 @@ func (w *wall) kill(t testing.TB) {
 		return
 	}
 	w.stop()
-	if err := <-w.ended; err != nil {
+	w.stop = nil
+	if err := ends(t, "the daemon", w.ended); err != nil {
 		t.Errorf("the daemon ended with %v", err)
 	}
-	w.stop = nil
 	if w.client != nil {
 		w.client.Close()
 		w.client = nil
@@ -161,7 +162,9 @@ func (w *wall) kill(t testing.TB) {
 // status asks for the status.
 func (w *wall) status(t testing.TB) *control.Status {
 	t.Helper()
-	s, err := w.client.Status(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s, err := w.client.Status(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,17 +181,33 @@ func (w *wall) reaches(t testing.TB, what string, ok func(*control.Status) bool)
 	return last
 }
 
+// patience is how long a test waits for what takes a moment on a machine that has nothing else to do.
+const patience = time.Minute
+
+// ends waits for what a channel says of the end of something. Where that does not come, no later test is of use: a panic shows what each
+// goroutine does. A profile would too, but waits for them all.
+func ends[T any](t testing.TB, what string, ended <-chan T) (said T) {
+	t.Helper()
+	select {
+	case said = <-ended:
+	case <-time.After(patience):
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s: %s has not ended within %s", t.Name(), what, patience))
+	}
+	return said
+}
+
 // until waits until something is so.
 func until(t testing.TB, what string, ok func() (bool, string)) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		is, seen := ok()
 		if is {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("not in ten seconds: %s; seen last: %s", what, seen)
+			t.Fatalf("not within %s: %s; seen last: %s", patience, what, seen)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}

@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -454,89 +452,6 @@ func TestClockJumps(t *testing.T) {
 	prober.Closed(t)
 }
 
-// cgroup is a memory control group of version 1, that a thread can be put into. Version 2 has no such thing: it limits processes as a whole,
-// and kills where version 1 refuses.
-type cgroup string
-
-// newCgroup makes one, or ends the test as nstest.Missing does. Where the kernel has no version 1 at all, nothing but another machine helps:
-// the test is skipped in CI, too, and scripts/test prints that.
-func newCgroup(t *testing.T) cgroup {
-	t.Helper()
-	const root = "/sys/fs/cgroup/memory"
-	if _, err := os.Stat(root); err != nil {
-		t.Skipf("%s: no memory control groups of version 1 are mounted (mount -t cgroup -o memory memory %s), and version 2 kills where version 1 refuses", root, root)
-	}
-	dir := fmt.Sprintf("%s/ringwall-test-%d", root, os.Getpid())
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		nstest.Missing(t, "no memory control group of version 1: %v", err)
-	}
-	t.Cleanup(func() {
-		for range 100 {
-			if os.Remove(dir) == nil {
-				return
-			}
-			time.Sleep(20 * time.Millisecond) // until its last thread has ended
-		}
-	})
-	c := cgroup(dir)
-	c.set(t, "memory.oom_control", "1") // fail, rather than kill
-	return c
-}
-
-func (c cgroup) set(t *testing.T, file, value string) {
-	t.Helper()
-	if err := os.WriteFile(filepath.Join(string(c), file), []byte(value), 0); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// spare leaves Go's heap so much room, until the test ends, that it asks the kernel for nothing: a program written in Go ends where its
-// heap can't grow, and the limit on a thread counts mappings and page tables.
-func spare(t *testing.T) {
-	room := make([]byte, 256<<20)
-	for i := 0; i < len(room); i += 4096 {
-		room[i] = 1
-	}
-	runtime.KeepAlive(room)
-	room = nil
-	runtime.GC()
-	percent := debug.SetGCPercent(-1)
-	t.Cleanup(func() { debug.SetGCPercent(percent) })
-}
-
-// TestKernelWithoutMemory takes the kernel's memory away from the daemon's loop, by a limit on what is accounted to its thread: the kernel
-// refuses the change in its midst, for want of memory, and the old policy stays whole.
-func TestKernelWithoutMemory(t *testing.T) {
-	group := newCgroup(t)
-	var thread atomic.Int64 // that of the loop
-	w, prober := probed(t, func(c *Config) {
-		notify := c.Notify
-		c.Notify = func(state string) {
-			thread.Store(int64(unix.Gettid()))
-			notify(state)
-		}
-	})
-	group.set(t, "tasks", strconv.FormatInt(thread.Load(), 10))
-	var large strings.Builder
-	large.WriteString(newText)
-	for i := range 2000 {
-		fmt.Fprintf(&large, "  - {allow: tcp/%d, from: [10.%d.%d.0/24, 192.0.2.%d], id: r%d}\n", 10000+i, i/250, i%250, i%256, i)
-	}
-	before := w.ns.Run(t, "nft", "-s", "list", "table", "inet", "ringwall")
-	spare(t)
-	group.set(t, "memory.limit_in_bytes", "262144")
-	w.save(t, large.String())
-	s := w.reaches(t, "the change is refused", func(s *control.Status) bool { return s.Reload.Bad > 0 })
-	if !strings.Contains(s.Reload.Error, "cannot allocate memory") || !s.Enforced || s.Rules != 2 {
-		t.Errorf("%+v", s)
-	}
-	same(t, w, before)
-	group.set(t, "memory.limit_in_bytes", "-1")
-	w.reaches(t, "it is enforced once there is memory", func(s *control.Status) bool { return s.Enforced && !s.Stale() && s.Rules == 2004 })
-	t.Log(s.Reload.Error)
-	prober.Closed(t)
-}
-
 // manager is a service manager with a store for descriptors, as systemd has one.
 type manager struct {
 	conn *net.UnixConn
@@ -642,7 +557,7 @@ func TestOwnedThroughAKill(t *testing.T) {
 
 			// An orderly end leaves rules that outlive it, though nobody kept anything.
 			p.cmd.Process.Signal(syscall.SIGTERM)
-			<-p.ended
+			ends(t, "the daemon", p.ended)
 			m.mu.Lock()
 			for _, f := range m.kept {
 				f.Close()

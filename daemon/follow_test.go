@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ringwall/daemon/control"
+	"ringwall/netfilter/nstest"
 )
 
 // follows waits until the daemon enforces so many rules of its files.
@@ -107,7 +108,7 @@ func TestFollowsGit(t *testing.T) {
 		}
 	}
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip(err)
+		nstest.Missing(t, "%v", err)
 	}
 	const files = 50
 	commit := func(branch string, rules int) {

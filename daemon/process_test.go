@@ -67,6 +67,7 @@ func TestMain(m *testing.M) {
 
 // process is a daemon in a process of its own.
 type process struct {
+	t     testing.TB
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has
 	mu    sync.Mutex
@@ -94,7 +95,7 @@ func (w *wall) spawn(t testing.TB, how program, env []string, files ...*os.File)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{ended: make(chan struct{})}
+	p := &process{t: t, ended: make(chan struct{})}
 	p.cmd = exec.Command("/proc/self/exe")
 	if len(files) > 0 {
 		// Only the process itself knows its number, by which the service manager addresses what it hands over.
@@ -135,8 +136,9 @@ func (w *wall) spawn(t testing.TB, how program, env []string, files ...*os.File)
 
 // kill ends the process as the kernel would for want of memory, at whatever it is doing.
 func (p *process) kill() {
+	p.t.Helper()
 	p.cmd.Process.Signal(syscall.SIGKILL)
-	<-p.ended
+	ends(p.t, fmt.Sprintf("process %d, which was killed,", p.cmd.Process.Pid), p.ended)
 }
 
 // answers waits until the process answers with a policy enforced, and returns its status.

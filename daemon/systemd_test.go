@@ -15,15 +15,22 @@ import (
 	"ringwall/daemon"
 )
 
-// TestDeafManager plays a service manager that does not listen for a time: nobody waits for it, and nothing that it must hear is lost.
-func TestDeafManager(t *testing.T) {
+// serviceManager is what a service manager listens to, for this process.
+func serviceManager(t *testing.T) *net.UnixConn {
+	t.Helper()
 	name := filepath.Join(t.TempDir(), "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer manager.Close()
+	t.Cleanup(func() { manager.Close() })
 	t.Setenv("NOTIFY_SOCKET", name)
+	return manager
+}
+
+// TestDeafManager plays a service manager that does not listen for a time: nobody waits for it, and nothing that it must hear is lost.
+func TestDeafManager(t *testing.T) {
+	manager := serviceManager(t)
 	tell := daemon.Systemd(slog.New(slog.DiscardHandler))
 	said := make(chan struct{})
 	go func() {
@@ -64,14 +71,7 @@ func TestDeafManager(t *testing.T) {
 
 // TestSystemdKeep plays the service manager, and looks at what it is given to keep.
 func TestSystemdKeep(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "notify")
-	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer manager.Close()
-	t.Setenv("NOTIFY_SOCKET", name)
-
+	manager := serviceManager(t)
 	kept, err := os.Create(filepath.Join(t.TempDir(), "kept"))
 	if err != nil {
 		t.Fatal(err)

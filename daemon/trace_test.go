@@ -73,36 +73,56 @@ func trace(t testing.TB, pid int, decide func(step) verdict) *tracer {
 	tr := &tracer{pid: pid, decide: decide, seen: map[step]int{}, ended: make(chan error, 1)}
 	tr.latest.Store(time.Now().UnixNano())
 	attached := make(chan error)
-	go func() {
-		runtime.LockOSThread() // what is traced answers to one thread only; it ends with it
+	go onThread(func() { // what is traced answers to one thread only, and is let go where that ends
 		err := tr.attach()
 		attached <- err
 		if err == nil {
-			tr.ended <- tr.run()
+			err = tr.run()
+			tr.quit.Store(true)
+			tr.ended <- err
 		}
-	}()
+	})
 	if err := <-attached; err != nil {
 		nstest.Missing(t, "ptrace: %v", err)
 	}
-	tr.quiet(100 * time.Millisecond)
+	tr.quiet(t, 100*time.Millisecond)
 	tr.armed.Store(true)
 	return tr
+}
+
+// onThread runs f on a thread that ends with the calling goroutine, or with another one: the main thread of a process never ends.
+func onThread(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != os.Getpid() {
+		f()
+		return
+	}
+	elsewhere := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(elsewhere)
+		f()
+	}()
+	<-elsewhere
+	runtime.UnlockOSThread()
 }
 
 // stop lets the process go on alone, if it lives.
 func (tr *tracer) stop(t testing.TB) {
 	t.Helper()
 	tr.quit.Store(true)
-	if err := <-tr.ended; err != nil {
+	if err := ends(t, "the tracer", tr.ended); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // quiet waits until the process has taken no step for a time and is in none, or has ended.
-func (tr *tracer) quiet(d time.Duration) {
-	for (tr.busy.Load() > 0 || time.Since(time.Unix(0, tr.latest.Load())) < d) && !tr.quit.Load() {
-		time.Sleep(time.Millisecond)
-	}
+func (tr *tracer) quiet(t testing.TB, d time.Duration) {
+	t.Helper()
+	until(t, "the process has nothing to do", func() (bool, string) {
+		since := time.Since(time.Unix(0, tr.latest.Load()))
+		return tr.busy.Load() == 0 && since >= d || tr.quit.Load(), fmt.Sprintf("%d steps under way, the latest %s ago", tr.busy.Load(), since)
+	})
 }
 
 const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE
@@ -147,7 +167,6 @@ func (tr *tracer) run() error {
 			continue
 		}
 		if errors.Is(err, unix.ECHILD) {
-			tr.quit.Store(true)
 			return nil
 		}
 		if err != nil {

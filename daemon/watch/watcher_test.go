@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ringwall/daemon/watch"
+	"ringwall/netfilter/nstest"
 )
 
 const (
@@ -171,7 +172,7 @@ func TestSaves(t *testing.T) {
 func TestVim(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("vim"); err != nil {
-		t.Skip(err)
+		nstest.Missing(t, "%v", err)
 	}
 	// Under /tmp vim's default is to write in place; backupcopy=no is what it does elsewhere.
 	for _, mode := range []string{"no", "yes"} {
@@ -206,7 +207,7 @@ func TestOthersFilesMeanNothing(t *testing.T) {
 func TestGitCheckout(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip(err)
+		nstest.Missing(t, "%v", err)
 	}
 	const files = 500
 	x := newWorld(t)

@@ -46,16 +46,23 @@ func Everything(width int) Box {
 	return Box{Addr: [2]Span{all, all}, Port: [2]Ports{AllPorts, AllPorts}, Proto: AnyProto}
 }
 
-func (s Span) isEmpty() bool { return s.Lo.Compare(s.Hi) > 0 }
+// atMost tells whether a key is another or comes before it: taking the one from the other borrows nothing.
+func atMost(k, o Key) bool {
+	_, borrow := bits.Sub64(o.Lo, k.Lo, 0)
+	_, borrow = bits.Sub64(o.Hi, k.Hi, borrow)
+	return borrow == 0
+}
 
-func (s Span) overlaps(o Span) bool { return s.Lo.Compare(o.Hi) <= 0 && o.Lo.Compare(s.Hi) <= 0 }
-func (s Span) covers(o Span) bool   { return s.Lo.Compare(o.Lo) <= 0 && o.Hi.Compare(s.Hi) <= 0 }
+func (s *Span) isEmpty() bool { return !atMost(s.Lo, s.Hi) }
+
+func (s *Span) overlaps(o *Span) bool { return atMost(s.Lo, o.Hi) && atMost(o.Lo, s.Hi) }
+func (s *Span) covers(o *Span) bool   { return atMost(s.Lo, o.Lo) && atMost(o.Hi, s.Hi) }
 
 func (s Span) meet(o Span) Span {
-	if o.Lo.Compare(s.Lo) > 0 {
+	if !atMost(o.Lo, s.Lo) {
 		s.Lo = o.Lo
 	}
-	if o.Hi.Compare(s.Hi) < 0 {
+	if !atMost(s.Hi, o.Hi) {
 		s.Hi = o.Hi
 	}
 	return s
@@ -68,15 +75,15 @@ func (p Ports) meet(o Ports) Ports    { return Ports{max(p.Lo, o.Lo), min(p.Hi, 
 // overlaps tells whether a packet may be in both boxes.
 func (b *Box) overlaps(o *Box) bool {
 	return (b.Proto == o.Proto || b.Proto == AnyProto || o.Proto == AnyProto) &&
-		b.Port[Dport].overlaps(o.Port[Dport]) && b.Addr[Dst].overlaps(o.Addr[Dst]) &&
-		b.Addr[Src].overlaps(o.Addr[Src]) && b.Port[Sport].overlaps(o.Port[Sport])
+		b.Port[Dport].overlaps(o.Port[Dport]) && b.Addr[Dst].overlaps(&o.Addr[Dst]) &&
+		b.Addr[Src].overlaps(&o.Addr[Src]) && b.Port[Sport].overlaps(o.Port[Sport])
 }
 
 // covers tells whether every packet of o is in b.
 func (b *Box) covers(o *Box) bool {
 	return (b.Proto == o.Proto || b.Proto == AnyProto) &&
 		b.Port[Dport].covers(o.Port[Dport]) && b.Port[Sport].covers(o.Port[Sport]) &&
-		b.Addr[Src].covers(o.Addr[Src]) && b.Addr[Dst].covers(o.Addr[Dst])
+		b.Addr[Src].covers(&o.Addr[Src]) && b.Addr[Dst].covers(&o.Addr[Dst])
 }
 
 // meet is what two boxes that overlap have in common.

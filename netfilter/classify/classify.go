@@ -46,9 +46,9 @@ type Table struct {
 	Below int    // as a node's, where several nodes share it
 }
 
-// Few tells whether a table has so few cases that it takes less memory and less of a packet's time to try them one by one: to look
-// something up is to go to several places in memory that no packet may have been at for a while.
-func (t *Table) Few() bool { return len(t.Cases) <= 4 }
+// Few tells whether a table has so few cases that to try them one by one takes a packet no longer: to look something up is to go to
+// several places in memory that no packet may have been at for a while. And the fewer maps there are, the sooner all is loaded.
+func (t *Table) Few() bool { return len(t.Cases) <= 8 }
 
 // Case is what becomes of the packets that give a probe an answer.
 type Case struct {
@@ -148,6 +148,9 @@ type builder struct {
 	Options
 	lines   []Line
 	counter counter
+	trials  [2]trial // room for the one at hand and the best before it
+	numbers []int    // room, as near is
+	near    []int32
 }
 
 // item is a line, or a guard, at work in a node: what of its box is in the node's cell.
@@ -180,9 +183,9 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 		if s == nil {
 			break
 		}
-		t := &Table{Probe: s.probe}
-		for _, g := range s.groups {
-			t.Cases = append(t.Cases, b.entry(g, len(g.items), depth+1))
+		t := &Table{Probe: s.probe, Cases: make([]Case, len(s.groups))}
+		for i, g := range s.groups {
+			t.Cases[i] = b.entry(g, len(g.items), depth+1)
 		}
 		n.Steps = append(n.Steps, Step{Table: t})
 		items = b.reduce(s.rest, &cell)
@@ -193,6 +196,7 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 
 // tests adds the tests of items in order.
 func (b *builder) tests(n *Node, items []item) {
+	n.Steps = slices.Grow(n.Steps, len(items))
 	for i := range items {
 		n.Steps = append(n.Steps, Step{Test: b.test(&items[i])})
 	}
@@ -200,8 +204,10 @@ func (b *builder) tests(n *Node, items []item) {
 
 // entry is the case of a group, of whose items the first so many count.
 func (b *builder) entry(g *group, count, depth int) Case {
-	if c, ok := g.made[count]; ok {
-		return c
+	for i := range g.made {
+		if g.made[i].count == count {
+			return g.made[i].Case
+		}
 	}
 	c := Case{Value: g.value}
 	items := g.items[:count]
@@ -216,10 +222,7 @@ func (b *builder) entry(g *group, count, depth int) Case {
 	default:
 		c.Line = int(it.line)
 	}
-	if g.made == nil {
-		g.made = make(map[int]Case)
-	}
-	g.made[count] = c
+	g.made = append(g.made, made{count, c})
 	return c
 }
 
@@ -231,10 +234,10 @@ func (b *builder) test(it *item) Test {
 	return t
 }
 
-// reduce leaves out, of items in order, what is covered by one before it, and guards after which nothing comes.
+// reduce leaves out, of items in order, what is covered by one before it, and guards after which nothing comes. The rest takes their place.
 func (b *builder) reduce(items []item, cell *Box) []item {
 	const few = 128 // items that are compared with each other
-	out := items[:0:0]
+	out := items[:0]
 	for i := range items {
 		it := &items[i]
 		covered := false

@@ -8,23 +8,25 @@ import (
 
 // separation is a way to split items: those that a probe sends to groups, and the rest.
 type separation struct {
-	probe   Probe
-	groups  []*group // by value, in order
-	rest    []item
-	late    []*late
-	spread  bool // of late members
-	outside *outside
-	cost    float64
+	probe  Probe
+	groups []*group // by value, in order
+	rest   []item
+	late   []*late
+	spread bool // of late members
 }
 
 // group is the items that give a probe one answer, and the guards they need, in order.
 type group struct {
-	value   Value
-	cell    Box
-	items   []item
-	members int
-	guards  []int32 // until they are items
-	made    map[int]Case
+	value Value
+	cell  Box
+	items []item
+	made  []made
+}
+
+// made is the case of a group's first items, so many.
+type made struct {
+	count int
+	Case
 }
 
 func (v Value) compare(o Value) int {
@@ -86,41 +88,23 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 		leastShare = 10        // a probe must take one in so many items
 		tie        = 1.0 / 256 // of the cost: closer ones stay in the order that guesses put them in, so that an edit seldom makes them change places
 	)
-	var chosen *separation
+	t, chosen, most := &b.trials[0], &b.trials[1], math.Inf(1)
 	for _, c := range best[:min(tried, len(best))] {
-		if chosen != nil && c.cost > chosen.cost {
+		if c.cost > most/(1-tie) {
 			break
 		}
-		s := b.separate(items, cell, c.probe, late)
-		if n := b.rate(s, real); n < 64 && leastShare*n < real {
+		if !b.try(t, items, c.probe, late, most) {
 			continue
 		}
-		if chosen == nil || s.cost < chosen.cost*(1-tie) {
-			chosen = s
+		if n := t.members; n < 64 && leastShare*n < real {
+			continue
 		}
+		t, chosen, most = chosen, t, t.cost*(1-tie)
 	}
-	if chosen == nil || chosen.cost >= costTest*0.6*float64(len(items)) {
+	if most/(1-tie) >= costTest*0.6*float64(len(items)) {
 		return nil
 	}
-	chosen.finish(b)
-	return chosen
-}
-
-// rate estimates what a separation costs, and returns how many members it has.
-func (b *builder) rate(s *separation, real int) (members int) {
-	inside := float64(len(s.late)) * (2*costJump + guess(float64(len(s.rest))))
-	for _, g := range s.groups {
-		members += g.members
-		if n := len(g.items) + len(g.guards); n == 1 {
-			inside += costTest
-		} else {
-			inside += float64(g.members) * (costJump + guess(float64(n)))
-		}
-	}
-	m := float64(members)
-	share := m / float64(real)
-	s.cost = s.probe.cost() + share*inside/m + (1-share)*guess(float64(len(s.rest)))
-	return members
+	return b.separate(items, cell, chosen)
 }
 
 // probes is the probes worth a thought, for items within a cell.
@@ -229,82 +213,24 @@ func (c *counter) count(p Probe, items []item, width int) (members int, square f
 	return members, square, groups
 }
 
-// separate splits items by a probe. A member that needs too many guards is late, or stays in the rest where that is not allowed.
-func (b *builder) separate(items []item, cell *Box, p Probe, mayBeLate bool) *separation {
-	s := &separation{probe: p}
-	out := newOutside(b, p, items)
-	for i := range items {
-		if items[i].fixed() || !p.takes(&items[i]) {
-			out.add(i)
-		}
-	}
-	limit := b.Guards
-	if !mayBeLate {
-		limit = b.MoreGuards
-	}
-	byValue := make(map[Value]*group)
-	var guards []int32
-	for i := range items {
-		m := &items[i]
-		if m.fixed() || !p.takes(m) {
-			s.rest = append(s.rest, *m)
-			continue
-		}
-		v := p.value(m, b.Width)
-		guards = out.meeting(guards[:0], m, v, 0, m.line, limit+1)
-		many := len(guards) > limit
-		if many && !mayBeLate {
-			out.insert(i)
-			s.rest = append(s.rest, *m)
-			continue
-		}
-		g := byValue[v]
-		if g == nil {
-			g = &group{value: v, cell: p.cell(cell, v, b.Width)}
-			byValue[v] = g
-			s.groups = append(s.groups, g)
-		}
-		member := *m
-		if many {
-			member.late = &late{it: *m, value: v, outside: out}
-			s.late = append(s.late, member.late)
-		} else {
-			g.guards = append(g.guards, guards...)
-		}
-		g.items = append(g.items, member)
-		g.members++
-	}
-	s.outside = out
-	return s
-}
-
-// finish puts guards in their places.
-func (s *separation) finish(b *builder) {
-	items := s.outside.items
-	kept := s.groups[:0]
-	for _, g := range s.groups {
-		slices.Sort(g.guards)
-		for _, i := range slices.Compact(g.guards) {
-			o := &items[i]
-			g.items = append(g.items, b.item(o.meet(&g.cell), int(o.line), true))
-		}
-		g.guards = nil
-		slices.SortFunc(g.items, func(x, y item) int { return cmp.Compare(x.line, y.line) })
-		if g.items = b.reduce(g.items, &g.cell); len(g.items) > 0 {
-			kept = append(kept, g)
-		}
-	}
-	slices.SortFunc(kept, func(x, y *group) int { return x.value.compare(y.value) })
-	s.groups = kept
-}
-
 // outside finds, among items that a probe does not send to a group, those that meet one that it does.
 type outside struct {
 	*builder
 	probe   Probe
 	items   []item
 	shapes  []shape
-	buckets map[bucket][]int32 // of items that fix the same of an answer, in order
+	buckets map[bucket][]outer // of those that fix the same of an answer, in order
+}
+
+// outer is an item, and what tells of most that they don't meet it.
+type outer struct {
+	line, at int32
+	proto    int16
+	dport    Ports
+}
+
+func (o *outer) overlaps(b *Box) bool {
+	return (o.proto == b.Proto || o.proto == AnyProto || b.Proto == AnyProto) && o.dport.overlaps(b.Port[Dport])
 }
 
 // shape is what of a probe's answer an item fixes.
@@ -320,7 +246,7 @@ type bucket struct {
 }
 
 func newOutside(b *builder, p Probe, items []item) *outside {
-	return &outside{builder: b, probe: p, items: items, buckets: make(map[bucket][]int32)}
+	return &outside{builder: b, probe: p, items: items, buckets: make(map[bucket][]outer)}
 }
 
 // answer is what of an answer a shape keeps.
@@ -351,38 +277,42 @@ func (o *outside) bucket(it *item) bucket {
 
 // add adds the item with a number, in order.
 func (o *outside) add(i int) {
-	at := o.bucket(&o.items[i])
+	it := &o.items[i]
+	at := o.bucket(it)
 	list := o.buckets[at]
 	if list == nil && !slices.Contains(o.shapes, at.shape) {
 		o.shapes = append(o.shapes, at.shape)
 	}
-	o.buckets[at] = append(list, int32(i))
+	o.buckets[at] = append(list, outer{it.line, int32(i), it.Proto, it.Port[Dport]})
 }
 
 // insert adds an item out of order.
 func (o *outside) insert(i int) {
 	o.add(i)
-	slices.Sort(o.buckets[o.bucket(&o.items[i])])
+	slices.SortFunc(o.buckets[o.bucket(&o.items[i])], func(x, y outer) int { return cmp.Compare(x.at, y.at) })
 }
 
 // meeting appends the items before a member that meet it and lead elsewhere, from a line up to before another; not more than most, and not
 // in order.
 func (o *outside) meeting(dst []int32, m *item, v Value, from, to int32, most int) []int32 {
 	target := o.lines[m.line].Target
-	byLine := func(i, line int32) int { return cmp.Compare(o.items[i].line, line) }
+	byLine := func(e outer, line int32) int { return cmp.Compare(e.line, line) }
 	for _, sh := range o.shapes {
 		list := o.buckets[bucket{sh, sh.answer(v, o.Width)}]
 		if from > 0 {
 			at, _ := slices.BinarySearchFunc(list, from, byLine)
 			list = list[at:]
 		}
-		for _, i := range list {
-			it := &o.items[i]
-			if it.line >= to {
+		for i := range list {
+			e := &list[i]
+			if e.line >= to {
 				break
 			}
-			if (it.guard || o.lines[it.line].Target != target) && it.overlaps(&m.Box) {
-				if dst = append(dst, i); len(dst) == most {
+			if !e.overlaps(&m.Box) {
+				continue
+			}
+			if it := &o.items[e.at]; (it.guard || o.lines[it.line].Target != target) && it.overlaps(&m.Box) {
+				if dst = append(dst, e.at); len(dst) == most {
 					return dst
 				}
 			}

@@ -33,14 +33,26 @@ func manyRules(n int) *policy.Policy {
 }
 
 func BenchmarkCompile(b *testing.B) {
+	policies := make(map[string]*policy.Policy)
 	for _, n := range []int{10, 1000, 10_000} {
-		p := manyRules(n)
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		policies[fmt.Sprint(n)] = manyRules(n)
+	}
+	for _, n := range []int{1000, 10_000} {
+		for _, shape := range workload.Shapes {
+			policies[fmt.Sprint(shape, " ", n)] = workload.Generate(shape, n, 1).Policy()
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(policies)) {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			runs, before := 0, processor(b)
 			for b.Loop() {
-				if _, err := Compile(p, Options{}); err != nil {
+				runs++
+				if _, err := Compile(policies[name], Options{Unchecked: true}); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric((processor(b)-before)*1000/float64(runs), "cpu-ms/op")
 		})
 	}
 }

@@ -3,7 +3,9 @@ package compile
 import (
 	"math"
 	"math/bits"
+	"runtime"
 	"slices"
+	"sync"
 
 	"ringwall/rules/addrset"
 )
@@ -28,11 +30,24 @@ const (
 	lookupShare = 1.0 / 8
 )
 
-// lengths is how many prefixes of each length make up a set.
+// lengths is how many prefixes of each length make up a set. All processors take part.
 func lengths[K addrset.Address[K]](s addrset.Set[K]) []int {
 	var k K
 	counts := make([]int, k.Bits()+1)
-	addrset.EachPrefix(s, func(_ K, length int) { counts[length]++ })
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for part := range s.Parts(runtime.GOMAXPROCS(0)) {
+		all.Go(func() {
+			counted := make([]int, len(counts))
+			addrset.EachPrefix(part, func(_ K, length int) { counted[length]++ })
+			mu.Lock()
+			defer mu.Unlock()
+			for length, n := range counted {
+				counts[length] += n
+			}
+		})
+	}
+	all.Wait()
 	return counts
 }
 

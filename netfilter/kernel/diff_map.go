@@ -2,7 +2,9 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -110,13 +112,40 @@ func (d *differ) removeMaps(have *ruleset.Ruleset) {
 	}
 }
 
+// addMaps adds maps, those that most rules ask first: for every rule that asks one, the kernel searches a list of a table's maps and
+// sets by name, in the order in which they were added.
 func (d *differ) addMaps(want *ruleset.Ruleset) {
+	var added []int
 	for i, w := range want.Maps {
 		if fresh(d, kindMap, w.Name, d.haveMaps) {
-			d.add(addMap{w})
-		}
-		if e := d.mapEdits[i]; len(e.added) > 0 {
+			added = append(added, i)
+		} else if e := d.mapEdits[i]; len(e.added) > 0 {
 			d.add(editMap{w, false, e.added})
 		}
 	}
+	if len(added) > 1 {
+		asked := mapUses(want)
+		slices.SortStableFunc(added, func(i, j int) int { return cmp.Compare(asked[want.Maps[j].Name], asked[want.Maps[i].Name]) })
+	}
+	for _, i := range added {
+		d.add(addMap{want.Maps[i]})
+		if e := d.mapEdits[i]; len(e.added) > 0 {
+			d.add(editMap{want.Maps[i], false, e.added})
+		}
+	}
+}
+
+// mapUses counts, for every map, the rules that ask it.
+func mapUses(rs *ruleset.Ruleset) map[string]int {
+	uses := make(map[string]int, len(rs.Maps))
+	for _, c := range rs.Chains {
+		for _, r := range c.Rules {
+			for _, e := range r.Exprs {
+				if ref, ok := e.(ruleset.VMapRef); ok {
+					uses[ref.Map]++
+				}
+			}
+		}
+	}
+	return uses
 }

@@ -7,7 +7,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"ringwall/netfilter/ruleset"
-	"ringwall/rules/addrset"
 )
 
 // Types of user data, which the kernel keeps for nft: type, length, content.
@@ -34,6 +33,9 @@ const (
 
 // largestAttr is how long an attribute can be: its length has 16 bits.
 const largestAttr = 0xffff
+
+// fullList is how long a list of elements is that takes no more: one takes less than is left, its end and a chain's name included.
+const fullList = largestAttr - 512
 
 // dataVerdict is the data type of verdicts in a map.
 const dataVerdict = 0xffffff00
@@ -261,8 +263,7 @@ type elementWriter struct {
 
 // next makes room for one more element.
 func (w *elementWriter) next() {
-	// An element takes less than this, its end and a chain's name included.
-	if w.list != 0 && len(w.buf)-w.list > largestAttr-512 {
+	if w.list != 0 && len(w.buf)-w.list > fullList {
 		w.finish()
 	}
 	if w.list == 0 {
@@ -360,45 +361,4 @@ func before(v []byte) []byte {
 		}
 	}
 	return prev
-}
-
-// addAddresses adds ranges of addresses to a static set: one that is not of ranges gets an element for each key. It adds what elements
-// would, and there may be millions: each is a fixed beginning and a key.
-func addAddresses[K addrset.Address[K]](b *batch, to elementList, ranges []addrset.Range[K], length int) {
-	if len(ranges) == 0 {
-		return
-	}
-	start, end := keyElement[K](false), keyElement[K](true)
-	w := elementWriter{batch: b, to: to}
-	if !to.interval {
-		ruleset.Keys(ranges, length, func(k K) {
-			w.next()
-			b.buf = k.Append(append(b.buf, start...))
-		})
-		w.finish()
-		return
-	}
-	for _, r := range ranges {
-		w.next()
-		if r.Hi == r.Hi.Last() {
-			b.element(true, element{lo: r.Lo.Append(nil), hi: r.Hi.Append(nil)})
-			continue
-		}
-		b.buf = r.Lo.Append(append(b.buf, start...))
-		b.buf = r.Hi.Next().Append(append(b.buf, end...))
-	}
-	w.finish()
-}
-
-// keyElement is an element of an address, or the end of a range, up to the key, which ends it.
-func keyElement[K addrset.Address[K]](rangeEnd bool) []byte {
-	var b batch
-	var k K
-	e := element{lo: k.Append(nil)}
-	if rangeEnd {
-		b.rangeEnd(e.lo)
-	} else {
-		b.element(false, e)
-	}
-	return b.buf[: len(b.buf)-len(e.lo) : len(b.buf)-len(e.lo)]
 }

@@ -41,40 +41,6 @@ func TestMarshal(t *testing.T) {
 	}
 }
 
-// TestAddressesAsElements holds the quick encoding of addresses against that of any element.
-func TestAddressesAsElements(t *testing.T) {
-	v4 := set4("0.0.0.0/32", "10.0.0.0/30", "192.0.2.7/32", "255.255.255.252/30").Ranges()
-	v6 := set6("::/128", "2001:db8::/126", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126").Ranges()
-	for _, interval := range []bool{false, true} {
-		to := elementList{set: "s", interval: interval, msg: unix.NFT_MSG_NEWSETELEM}
-		quick, slow := newBatch(ruleset.TableName, 1, 0), newBatch(ruleset.TableName, 1, 0)
-		addAddresses(quick, to, v4, 0)
-		addAddresses(quick, to, v6, 0)
-		slow.elements(to, anyElements(v4, interval))
-		slow.elements(to, anyElements(v6, interval))
-		if !bytes.Equal(quick.buf, slow.buf) || quick.seq != slow.seq {
-			t.Errorf("interval %v:\n got %x\nwant %x", interval, quick.buf, slow.buf)
-		}
-	}
-}
-
-func anyElements[K addrset.Address[K]](rs []addrset.Range[K], interval bool) func(func(element) bool) {
-	return func(yield func(element) bool) {
-		for _, r := range rs {
-			if interval {
-				yield(element{lo: r.Lo.Append(nil), hi: r.Hi.Append(nil)})
-				continue
-			}
-			for k := r.Lo; ; k = k.Next() {
-				yield(element{lo: k.Append(nil)})
-				if k == r.Hi {
-					break
-				}
-			}
-		}
-	}
-}
-
 // TestElementsAllocate: a batch of a hundred thousand addresses takes its buffer and what a message of some thousands of them needs,
 // whatever their number.
 func TestElementsAllocate(t *testing.T) {

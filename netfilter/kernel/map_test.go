@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +150,47 @@ func TestMapDescription(t *testing.T) {
 	}
 	if got, want := ch.String(), "table made anew; 3 chains added; 3 rules added; 1 map added; 3 entries added"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestBusyMapsComeFirst has maps that many rules ask made before others, each with its elements, and those that are there edited first.
+func TestBusyMapsComeFirst(t *testing.T) {
+	table := func(elems int, asks ...string) *ruleset.Ruleset {
+		rs := &ruleset.Ruleset{Chains: []*ruleset.Chain{{Name: "in.a"}, {Name: "in"}}}
+		for _, name := range []string{"m0", "m1", "m2", "m3"} {
+			m := &ruleset.Map{Name: name, Keys: []ruleset.Field{ruleset.Saddr4}}
+			for i := range elems {
+				m.Elems = append(m.Elems, key(ruleset.Verdict{Kind: ruleset.Goto, Chain: "in.a"}, ip(fmt.Sprintf("10.0.0.%d", i))))
+			}
+			rs.Maps = append(rs.Maps, m)
+		}
+		for _, name := range asks {
+			rs.Chains[1].Rules = append(rs.Chains[1].Rules, &ruleset.Rule{
+				Exprs: append(needs(ruleset.Saddr4), ruleset.VMapRef{Map: name, Keys: []ruleset.Key{{Field: ruleset.Saddr4}}})})
+		}
+		return rs
+	}
+	maps := func(c *Change) (lines []string) {
+		for _, l := range c.Lines() {
+			if strings.Contains(l, "map ") {
+				lines = append(lines, l)
+			}
+		}
+		return lines
+	}
+	all := table(2, "m0", "m1", "m2", "m1", "m2", "m2")
+	want := []string{
+		"add map m2", "add 2 entries of map m2", "add map m1", "add 2 entries of map m1",
+		"add map m0", "add 2 entries of map m0", "add map m3", "add 2 entries of map m3",
+	}
+	if diff := cmp.Diff(want, maps(Diff(nil, all))); diff != "" {
+		t.Errorf("a new table (-want +got):\n%s", diff)
+	}
+	some := table(1, "m3")
+	some.Maps = some.Maps[3:]
+	want = append([]string{"add 1 entry of map m3"}, want[:6]...)
+	if diff := cmp.Diff(want, maps(Diff(some, all))); diff != "" {
+		t.Errorf("beside a map that stays (-want +got):\n%s", diff)
 	}
 }
 

@@ -43,6 +43,17 @@ func (b *Builder[K]) Add(r Range[K]) {
 	}
 }
 
+// Last is the range that came last, with those that it goes on from; false where there is none.
+func (b *Builder[K]) Last() (r Range[K], ok bool) {
+	if len(b.ranges) == 0 {
+		return r, false
+	}
+	return b.ranges[len(b.ranges)-1], true
+}
+
+// Append is Add for who knows that r is not empty, and neither overlaps nor follows the Last one, but lies beyond.
+func (b *Builder[K]) Append(r Range[K]) { b.ranges = append(b.ranges, r) }
+
 // Set is what was added. The Builder is empty then.
 func (b *Builder[K]) Set() Set[K] {
 	ranges, mixed := b.ranges, b.mixed

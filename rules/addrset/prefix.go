@@ -1,6 +1,7 @@
 package addrset
 
 import (
+	"math"
 	"math/bits"
 	"net/netip"
 )
@@ -16,6 +17,8 @@ type Address[K any] interface {
 	// Prefix is the widest prefix that begins with the address and goes no further than hi, which is not below it: its length,
 	// and its last address.
 	Prefix(hi K) (length int, last K)
+	// Prefixes is how many prefixes of a length there are from the one that holds the address to the one that holds hi, which is not below it.
+	Prefixes(hi K, length int) int
 	// Mask is the address with all bits after the first so many cleared.
 	Mask(length int) K
 	// Top is the address with those bits set instead: the last one of its prefix of that length.
@@ -110,6 +113,28 @@ func (k U128) Prefix(hi U128) (length int, last U128) {
 	}
 	length = 128 - min(free, k.trailingZeros())
 	return length, k.Top(length)
+}
+
+// Prefixes is how many prefixes of a length there are from that of k to that of hi.
+func (k U32) Prefixes(hi U32, length int) int {
+	return int(hi>>(32-length)) - int(k>>(32-length)) + 1
+}
+
+// Prefixes is how many prefixes of a length there are from that of k to that of hi; math.MaxInt where they are more.
+func (k U128) Prefixes(hi U128, length int) int {
+	k, hi = k.Mask(length), hi.Mask(length)
+	lo, borrow := bits.Sub64(hi.Lo, k.Lo, 0)
+	more, _ := bits.Sub64(hi.Hi, k.Hi, borrow)
+	free := 128 - length
+	if free < 64 {
+		lo, more = lo>>free|more<<(64-free), more>>free
+	} else {
+		lo, more = more>>(free-64), 0
+	}
+	if more > 0 || lo >= math.MaxInt {
+		return math.MaxInt
+	}
+	return int(lo) + 1
 }
 
 // Mask is the address with all bits after the first so many cleared.

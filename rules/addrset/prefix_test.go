@@ -2,6 +2,7 @@ package addrset
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"testing"
 
@@ -107,6 +108,38 @@ func TestMask(t *testing.T) {
 		mask(t, k)
 		mask(t, U32(k.Lo))
 	})
+}
+
+// TestCountPrefixes holds the number of prefixes of a length against counting, where they are few.
+func TestCountPrefixes(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		lo := U128{rapid.Uint64().Draw(t, "hi"), rapid.Uint64().Draw(t, "lo")}
+		more := rapid.IntRange(0, 40).Draw(t, "more")
+		length := rapid.IntRange(0, 128).Draw(t, "length")
+		hi, want := lo.Top(length), 1
+		for ; want <= more && hi != hi.Last(); want++ {
+			hi = hi.Next().Top(length)
+		}
+		if got := lo.Prefixes(hi, length); got != want {
+			t.Fatalf("%v to %v: %d of %d bits, want %d", lo.Addr(), hi.Addr(), got, length, want)
+		}
+		four, length := U32(lo.Lo), rapid.IntRange(0, 32).Draw(t, "short")
+		end, want := four.Top(length), 1
+		for ; want <= more && end != end.Last(); want++ {
+			end = end.Next().Top(length)
+		}
+		if got := four.Prefixes(end, length); got != want {
+			t.Fatalf("%v to %v: %d of %d bits, want %d", four.Addr(), end.Addr(), got, length, want)
+		}
+	})
+	for _, length := range []int{63, 64, 65, 128} {
+		if got := (U128{}).Prefixes(U128{}.Last(), length); got != math.MaxInt {
+			t.Errorf("all of %d bits are %d", length, got)
+		}
+	}
+	if got := (U128{}).Prefixes(U128{}.Last(), 62); got != 1<<62 {
+		t.Errorf("all of 62 bits are %d", got)
+	}
 }
 
 func TestAppendRange(t *testing.T) {

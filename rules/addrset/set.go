@@ -1,6 +1,9 @@
 package addrset
 
-import "slices"
+import (
+	"iter"
+	"slices"
+)
 
 // Range is the numbers from Lo to Hi, both included.
 type Range[K Key[K]] struct{ Lo, Hi K }
@@ -22,7 +25,11 @@ func Take[K Key[K]](ranges []Range[K]) Set[K] {
 	ascending := func(a, b Range[K]) int { return a.Lo.Compare(b.Lo) }
 	ranges = slices.DeleteFunc(ranges, backwards)
 	if !slices.IsSortedFunc(ranges, ascending) {
-		slices.SortFunc(ranges, ascending)
+		if four, ok := any(ranges).([]Range[U32]); ok && len(four) >= radixFrom {
+			sortByDigits(four)
+		} else {
+			slices.SortFunc(ranges, ascending)
+		}
 	}
 	out := ranges[:0]
 	for _, r := range ranges {
@@ -74,6 +81,17 @@ func (s Set[K]) Ranges() []Range[K] { return s.ranges }
 
 // Len is the number of ranges.
 func (s Set[K]) Len() int { return len(s.ranges) }
+
+// Parts is s in at most n parts of about as many ranges, in order: for who looks at a large set on several processors.
+func (s Set[K]) Parts(n int) iter.Seq[Set[K]] {
+	return func(yield func(Set[K]) bool) {
+		for ranges := range slices.Chunk(s.ranges, max(1, (s.Len()+n-1)/n)) {
+			if !yield(Set[K]{ranges}) {
+				return
+			}
+		}
+	}
+}
 
 // IsEmpty tells whether s holds nothing.
 func (s Set[K]) IsEmpty() bool { return len(s.ranges) == 0 }

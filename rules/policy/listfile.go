@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -75,9 +76,14 @@ const largeList = 1 << 20
 // parse reads the whole text.
 func (f *listFile) parse(data []byte) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if len(data) >= largeList && f.halves(data) {
-		return
+	if len(data) < largeList || !f.halves(data) {
+		f.whole(data)
 	}
+	f.trim()
+}
+
+// whole reads the text from the first line to the last.
+func (f *listFile) whole(data []byte) {
 	data = f.lines(data, 0)
 	if f.found > maxListErrors {
 		severity := f.diags.Warnf
@@ -91,7 +97,6 @@ func (f *listFile) parse(data []byte) {
 		severity(f.beyond, "bad-list", "%d more findings in this file, from here on%s", f.found-maxListErrors, rest)
 	}
 	f.sumUp()
-	f.trim()
 }
 
 // sumUp makes a set of what was read.
@@ -104,8 +109,7 @@ func (f *listFile) trim() {
 	f.sum = addrset.Addrs{V4: f.sum.V4.Trim(), V6: f.sum.V6.Trim()}
 }
 
-// halves reads two halves of the text side by side. Where there is anything to be said about a line it gives up, with nothing read:
-// findings have an order.
+// halves reads two halves of the text side by side. Where there are more findings than are reported one by one it gives up, with nothing read.
 func (f *listFile) halves(data []byte) bool {
 	newline := bytes.IndexByte(data[len(data)/2:], '\n')
 	if newline < 0 {
@@ -120,11 +124,16 @@ func (f *listFile) halves(data []byte) bool {
 	})
 	first.lines(data[:middle], bytes.Count(data[middle:], []byte{'\n'})+1)
 	first.sumUp()
-	if both.Wait(); first.found+second.found > 0 {
+	if both.Wait(); first.found+second.found > maxListErrors {
 		return false
 	}
+	f.found, f.errs = first.found+second.found, first.errs || second.errs
+	before := bytes.Count(data[:middle], []byte{'\n'})
+	for i := range *second.diags {
+		(*second.diags)[i].At.Line += before
+	}
+	*f.diags = slices.Concat(*f.diags, *first.diags, *second.diags)
 	f.sum = addrset.Addrs{V4: addrset.Join(first.sum.V4, second.sum.V4), V6: addrset.Join(first.sum.V6, second.sum.V6)}
-	f.trim()
 	return true
 }
 
@@ -135,7 +144,11 @@ func (f *listFile) lines(data []byte, follow int) (rest []byte) {
 	for number := 1; len(data) > 0 && (!f.errs || f.found <= maxFindings); number++ {
 		// Most lines are an address or a prefix and nothing else: these need not be looked for an end.
 		if r, n := range4(data); n == len(data) || n > 0 && data[n] == '\n' {
-			add(&f.v4, r, lines-number+follow)
+			if last, ok := f.v4.Last(); ok && uint64(r.Lo) > uint64(last.Hi)+1 {
+				f.v4.Append(r)
+			} else {
+				add(&f.v4, r, lines-number+follow)
+			}
 			data = data[min(n+1, len(data)):]
 			continue
 		}
@@ -234,32 +247,31 @@ func range4(text []byte) (r addrset.Range[addrset.U32], n int) {
 // quad reads a.b.c.d at the beginning of a text, and returns how long that is, 0 for anything else. A processor that has to guess
 // how many digits come next is wrong half the time, which takes longer than all the rest: so it looks at four bytes at once.
 func quad(text []byte) (lo addrset.U32, n int) {
-	const longest = len("255.255.255.255") + 1
-	if len(text) < longest {
-		var padded [longest]byte
+	const most = len("255.255.255.255") + 1
+	if len(text) < most {
+		var padded [most]byte
 		copy(padded[:], text)
 		text = padded[:]
 	}
+	next, later := binary.LittleEndian.Uint64(text), binary.LittleEndian.Uint64(text[8:most])
 	for octet := range 4 {
 		// Digits become their values, and the highest bit of the others is set.
-		word := binary.LittleEndian.Uint32(text[n:]) ^ 0x30303030
+		word := uint32(next) ^ 0x30303030
 		others := (word + 0x76767676 | word) & 0x80808080
-		digits := uint(bits.TrailingZeros32(others)) / 8
-		number := word << (8 * (3 - digits)) // its last three bytes, padded with zeros
-		value := number&0xff*100 + number>>8&0xff*10 + number>>16&0xff
-		if digits-1 > 2 || value > 255 || digits > 1 && word&0xff == 0 {
+		end := bits.TrailingZeros32(others) // the last bit of what follows the digits
+		// The digits are the upper bytes of a word: a higher word is a higher number, and a sum of products is the uppermost byte.
+		number := word << ((39 - end) & 31)
+		if others&0x80 != 0 || others == 0 || bits.ReverseBytes32(number) > 0x020505 || word&0xff == 0 && end > 15 {
 			return 0, 0
 		}
-		lo = lo<<8 | addrset.U32(value)
-		if n += int(digits); octet == 3 {
-			break
-		}
-		if text[n] != '.' {
+		lo = lo<<8 | addrset.U32(number*(1+10<<8+100<<16)>>24)
+		n += end>>3 + 1
+		if octet < 3 && word>>(end&^7)&0xff != '.'^'0' {
 			return 0, 0
 		}
-		n++
+		next, later = next>>((end+1)&63)|later<<((63-end)&63), later>>((end+1)&63)
 	}
-	return lo, n
+	return lo, n - 1
 }
 
 // decimal reads a number up to limit, at most three digits and without a leading zero, from text[i] on, and returns

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -105,56 +108,98 @@ func TestListFileLimit(t *testing.T) {
 	}
 }
 
-// TestListFileHalves holds the reading of two halves side by side against that of the whole.
+// TestListFileHalves holds the reading of two halves side by side against that of the whole: the set, and every finding with its place.
 func TestListFileHalves(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		word := rapid.SampledFrom([]string{
+		words := []string{
 			"192.0.2.1\n", "192.0.2.2\n", "192.0.2.3/32\n", "192.0.2.0/24\n", "10.0.0.0/8 # ten\n", "\n", "  198.51.100.7\r\n", "2001:db8::1\n", "2001:db8::/64\n",
-			"192.0.2.9-192.0.2.40\n", "# none\n", "2001:db8::2-2001:db8::5\n", "192.0.2.7/24\n", "nonsense\n", "203.0.113.5",
-		})
-		text := []byte(strings.Join(rapid.SliceOf(word).Draw(t, "lines"), ""))
+			"192.0.2.9-192.0.2.40\n", "# none\n", "2001:db8::2-2001:db8::5\n", "203.0.113.5",
+		}
+		wrong := []string{"192.0.2.7/24\n", "  nonsense\n", "2001:db8::1/64\n", "192.0.2.300 # too large\n"}
+		text := []byte(strings.Join(append(rapid.SliceOf(rapid.SampledFrom(words)).Draw(t, "lines"),
+			rapid.Permutation(append(rapid.SliceOfN(rapid.SampledFrom(wrong), 0, 12).Draw(t, "mistakes"), words...)).Draw(t, "all")...), ""))
 		one, two := &listFile{name: "l", diags: &diag.List{}}, &listFile{name: "l", diags: &diag.List{}}
-		one.lines(text, 0)
+		one.whole(text)
 		if !two.halves(text) {
-			if half := len(text) / 2; one.found == 0 && strings.Contains(string(text[half:]), "\n") {
-				t.Fatal("given up, though there is nothing to be said")
+			if half := len(text) / 2; one.found <= maxListErrors && strings.Contains(string(text[half:]), "\n") {
+				t.Fatal("given up, though there is not too much to be said")
 			}
-			if !two.sum.IsEmpty() {
+			if !two.sum.IsEmpty() || len(*two.diags) > 0 {
 				t.Fatal("given up, with something read")
 			}
 			return
 		}
-		if one.found > 0 {
-			t.Fatalf("%v was not found", *one.diags)
+		if one.found != two.found || one.errs != two.errs || !sameFindings(*one.diags, *two.diags) {
+			t.Fatalf("%q: %v, want %v", text, *two.diags, *one.diags)
 		}
-		one.sumUp()
 		if !one.sum.Equal(two.sum) {
 			t.Fatalf("%v, %v", one.sum, two.sum)
 		}
 	})
 }
 
-// list makes a list file of n different prefixes and addresses in random order.
-func list(n int, six bool) string {
+func sameFindings(a, b diag.List) bool {
+	return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(a, b))
+}
+
+// TestListFileLarge reads texts that are long enough for two halves, with one mistake each, with many, and with none.
+func TestListFileLarge(t *testing.T) {
+	for _, every := range []int{0, 100_000, 30_000, 10} {
+		var b strings.Builder
+		for i := range 120_000 {
+			if every > 0 && i%every == every-1 {
+				fmt.Fprintf(&b, "10.%d.%d.%d/24 # of %d\nx%d\n", i>>16, i>>8&255, i&255, i, i)
+			}
+			fmt.Fprintf(&b, "192.%d.%d.%d\n", i>>16, i>>8&255, i&255)
+		}
+		text := b.String()
+		if len(text) < largeList {
+			t.Fatal("too short")
+		}
+		whole, got := &listFile{name: "l", diags: &diag.List{}}, &listFile{name: "l", diags: &diag.List{}}
+		whole.whole([]byte(text))
+		if got.parse([]byte(text)); !sameFindings(*got.diags, *whole.diags) || got.errs != whole.errs || !got.sum.Equal(whole.sum) {
+			t.Errorf("a mistake every %d lines: %v, want %v", every, *got.diags, *whole.diags)
+		}
+		if every > 0 && len(*whole.diags) == 0 {
+			t.Error("no mistake is found")
+		}
+	}
+}
+
+// list makes a list file of n different entries: addresses in random order, prefixes of IPv4 in order, or prefixes of IPv6 in random order.
+func list(n int, kind string) string {
 	r := rand.New(rand.NewPCG(1, 2))
 	var b strings.Builder
-	for range n {
-		if six {
+	for i := range n {
+		switch kind {
+		case "IPv6":
 			a := netip.AddrFrom16([16]byte{0x20, 1, byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
 			fmt.Fprintf(&b, "%s/48\n", a)
-			continue
+		case "sorted":
+			fmt.Fprintf(&b, "%d.%d.%d.0/24\n", i>>12, i>>4&255, i&15<<4|r.IntN(15))
+		default:
+			fmt.Fprintf(&b, "%d.%d.%d.%d\n", r.IntN(224), r.IntN(256), r.IntN(256), r.IntN(256))
 		}
-		fmt.Fprintf(&b, "%d.%d.%d.%d\n", r.IntN(224), r.IntN(256), r.IntN(256), r.IntN(256))
 	}
 	return b.String()
 }
 
+// cpuTime is the processor time of this process, on all processors.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 func BenchmarkListFile(b *testing.B) {
-	for _, six := range []bool{false, true} {
-		data := list(1_000_000, six)
-		b.Run(map[bool]string{false: "IPv4", true: "IPv6"}[six], func(b *testing.B) {
+	for _, kind := range []string{"IPv4", "sorted", "IPv6"} {
+		b.Run(kind, func(b *testing.B) {
+			data := list(1_000_000, kind)
 			b.ReportAllocs()
 			b.SetBytes(int64(len(data)))
+			spent := cpuTime()
+			defer func() { b.ReportMetric(float64((cpuTime()-spent).Microseconds())/1000/float64(b.N), "cpu-ms/op") }()
 			for b.Loop() {
 				var diags diag.List
 				f := &listFile{name: "l", diags: &diags}
