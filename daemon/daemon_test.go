@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime/pprof"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,15 +184,15 @@ func (w *wall) reaches(t testing.TB, what string, ok func(*control.Status) bool)
 // patience is how long a test waits for what takes a moment on a machine that has nothing else to do.
 const patience = time.Minute
 
-// ends waits for what a channel says of the end of something. Where that does not come, the stacks of all goroutines tell what holds it up.
+// ends waits for what a channel says of the end of something. Where that does not come, no later test is of use: a panic shows what each
+// goroutine does. A profile would too, but waits for them all.
 func ends[T any](t testing.TB, what string, ended <-chan T) (said T) {
 	t.Helper()
 	select {
 	case said = <-ended:
 	case <-time.After(patience):
-		var stacks strings.Builder
-		pprof.Lookup("goroutine").WriteTo(&stacks, 2)
-		t.Fatalf("%s has not ended within %s:\n%s", what, patience, stacks.String())
+		debug.SetTraceback("all")
+		panic(fmt.Sprintf("%s: %s has not ended within %s", t.Name(), what, patience))
 	}
 	return said
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"testing"
 	"time"
@@ -23,30 +24,46 @@ import (
 // stopwatch collects what each stage of a reload takes.
 type stopwatch struct {
 	wall, spent map[string][]time.Duration
+	made        map[string][]uint64 // bytes, allocated
 	order       []string
 }
 
 func newStopwatch() *stopwatch {
-	return &stopwatch{wall: map[string][]time.Duration{}, spent: map[string][]time.Duration{}}
+	return &stopwatch{wall: map[string][]time.Duration{}, spent: map[string][]time.Duration{}, made: map[string][]uint64{}}
 }
 
 // of times a stage.
 func (s *stopwatch) of(stage string, do func()) {
-	begun, spent := time.Now(), processorTime()
+	begun, spent, made := time.Now(), processorTime(), allocated()
 	do()
 	if s.wall[stage] == nil {
 		s.order = append(s.order, stage)
 	}
 	s.wall[stage], s.spent[stage] = append(s.wall[stage], time.Since(begun)), append(s.spent[stage], processorTime()-spent)
+	s.made[stage] = append(s.made[stage], allocated()-made)
 }
 
-// report tells the medians, in milliseconds.
+// allocated is the bytes that this process has allocated.
+func allocated() uint64 {
+	all := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(all)
+	return all[0].Value.Uint64()
+}
+
+// report tells the medians, in milliseconds and megabytes.
 func (s *stopwatch) report(b *testing.B) {
 	for _, stage := range s.order {
 		b.ReportMetric(milliseconds(s.wall[stage]), stage+"-ms")
 		b.ReportMetric(milliseconds(s.spent[stage]), stage+"-cpu-ms")
+		b.ReportMetric(s.megabytes(stage), stage+"-MB")
 	}
 	b.ReportMetric(0, "ns/op")
+}
+
+func (s *stopwatch) megabytes(stage string) float64 {
+	all := s.made[stage]
+	slices.Sort(all)
+	return float64(all[len(all)/2]) / 1e6
 }
 
 func milliseconds(all []time.Duration) float64 {
@@ -129,7 +146,7 @@ func BenchmarkStages(b *testing.B) {
 			s.report(b)
 			if testing.Verbose() {
 				for _, stage := range s.order {
-					fmt.Printf("  %-5s %-8s %7.1f ms  %7.1f ms of CPU\n", shape, stage, milliseconds(s.wall[stage]), milliseconds(s.spent[stage]))
+					fmt.Printf("  %-5s %-8s %7.1f ms  %7.1f ms of CPU  %6.1f MB\n", shape, stage, milliseconds(s.wall[stage]), milliseconds(s.spent[stage]), s.megabytes(stage))
 				}
 			}
 		})

@@ -149,6 +149,8 @@ type builder struct {
 	lines   []Line
 	counter counter
 	trials  [2]trial // room for the one at hand and the best before it
+	numbers []int    // room, as near is
+	near    []int32
 }
 
 // item is a line, or a guard, at work in a node: what of its box is in the node's cell.
@@ -181,9 +183,9 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 		if s == nil {
 			break
 		}
-		t := &Table{Probe: s.probe}
-		for _, g := range s.groups {
-			t.Cases = append(t.Cases, b.entry(g, len(g.items), depth+1))
+		t := &Table{Probe: s.probe, Cases: make([]Case, len(s.groups))}
+		for i, g := range s.groups {
+			t.Cases[i] = b.entry(g, len(g.items), depth+1)
 		}
 		n.Steps = append(n.Steps, Step{Table: t})
 		items = b.reduce(s.rest, &cell)
@@ -194,6 +196,7 @@ func (b *builder) node(items []item, cell Box, depth int) *Node {
 
 // tests adds the tests of items in order.
 func (b *builder) tests(n *Node, items []item) {
+	n.Steps = slices.Grow(n.Steps, len(items))
 	for i := range items {
 		n.Steps = append(n.Steps, Step{Test: b.test(&items[i])})
 	}
@@ -201,8 +204,10 @@ func (b *builder) tests(n *Node, items []item) {
 
 // entry is the case of a group, of whose items the first so many count.
 func (b *builder) entry(g *group, count, depth int) Case {
-	if c, ok := g.made[count]; ok {
-		return c
+	for i := range g.made {
+		if g.made[i].count == count {
+			return g.made[i].Case
+		}
 	}
 	c := Case{Value: g.value}
 	items := g.items[:count]
@@ -217,10 +222,7 @@ func (b *builder) entry(g *group, count, depth int) Case {
 	default:
 		c.Line = int(it.line)
 	}
-	if g.made == nil {
-		g.made = make(map[int]Case)
-	}
-	g.made[count] = c
+	g.made = append(g.made, made{count, c})
 	return c
 }
 

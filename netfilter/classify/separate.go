@@ -20,7 +20,13 @@ type group struct {
 	value Value
 	cell  Box
 	items []item
-	made  map[int]Case
+	made  []made
+}
+
+// made is the case of a group's first items, so many.
+type made struct {
+	count int
+	Case
 }
 
 func (v Value) compare(o Value) int {

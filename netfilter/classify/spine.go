@@ -19,7 +19,8 @@ type spine struct {
 	made   map[part]*Node
 	rests  map[part]*Node
 	tables map[table]*Table
-	counts map[table]map[*group]int // of the items of groups that a shared table leads to
+	// reached is where shared tables lead to.
+	reached map[table][]reached
 }
 
 // part is the lines below an end, as far as they are left after some steps. Those below its base, which comes before the end or is it,
@@ -34,6 +35,9 @@ type table struct {
 	part
 	step int
 }
+
+// reached is how many of a group's items a table leads to.
+type reached struct{ group, count int }
 
 // member is a line of a group.
 type member struct {
@@ -85,7 +89,7 @@ func (b *builder) spine(items []item, cell Box) *Node {
 // root makes the nodes.
 func (sp *spine) root(b *builder) *Node {
 	sp.users, sp.made, sp.rests = make(map[part][]*late), make(map[part]*Node), make(map[part]*Node)
-	sp.tables, sp.counts = make(map[table]*Table), make(map[table]map[*group]int)
+	sp.tables, sp.reached = make(map[table]*Table), make(map[table][]reached)
 	for i, s := range sp.steps {
 		for _, g := range s.groups {
 			g.made = nil
@@ -149,7 +153,7 @@ func (b *builder) step(items []item, cell *Box, late bool) *separation {
 // add takes a step.
 func (sp *spine) add(s *separation) {
 	sp.steps = append(sp.steps, s)
-	var lines []member
+	lines := make([]member, 0, len(s.late)+len(s.groups))
 	for i, g := range s.groups {
 		for j := range g.items {
 			if !g.items[j].guard {
@@ -189,7 +193,8 @@ func (sp *spine) share(b *builder, step int) {
 		}
 		l.spine, l.step, l.part, l.made = sp, s, p, nil
 		const least = 6 // lines that are tested one by one at less cost
-		if l.calls = len(l.outside.meeting(nil, &l.it, l.value, 0, p.end, least+1)) > least; l.calls {
+		b.near = l.outside.meeting(b.near[:0], &l.it, l.value, 0, p.end, least+1)
+		if l.calls = len(b.near) > least; l.calls {
 			sp.users[p] = append(sp.users[p], l)
 			if shared := p.shared(); shared != p {
 				sp.users[shared] = append(sp.users[shared], l)
@@ -210,9 +215,9 @@ func (sp *spine) node(b *builder, p part) *Node {
 	sp.made[p] = n
 	if p.step == 0 {
 		for _, s := range sp.steps {
-			t := &Table{Probe: s.probe}
-			for _, g := range s.groups {
-				t.Cases = append(t.Cases, b.entry(g, len(g.items), 1))
+			t := &Table{Probe: s.probe, Cases: make([]Case, len(s.groups))}
+			for i, g := range s.groups {
+				t.Cases[i] = b.entry(g, len(g.items), 1)
 			}
 			n.Steps = append(n.Steps, Step{Table: t})
 		}
@@ -273,35 +278,47 @@ func (sp *spine) table(b *builder, at table) *Table {
 		return t
 	}
 	s, users, shared := sp.steps[at.step], sp.users[at.part], at.shared()
-	var have map[*group]int
+	var have []reached
 	from := int32(0)
 	if shared != at.part {
 		sp.table(b, table{shared, at.step})
-		have, from = sp.counts[table{shared, at.step}], at.base
+		have, from = sp.reached[table{shared, at.step}], at.base
 	}
 	find := func(line int32) int {
 		return sort.Search(len(sp.lines[at.step]), func(i int) bool { return sp.lines[at.step][i].line >= line })
 	}
-	var groups []int
+	groups := b.numbers[:0]
 	for _, m := range sp.lines[at.step][find(from):find(at.end)] {
 		groups = append(groups, m.group)
 	}
+	b.numbers = groups
 	slices.Sort(groups)
-	counts := make(map[*group]int)
+	var reach []reached
 	for _, i := range slices.Compact(groups) {
-		g := s.groups[i]
-		if count := g.reach(have[g], at.end, users); count > 0 {
-			counts[g] = count
-			if t == nil {
-				t = &Table{Probe: s.probe}
-				if shared == at.part {
-					t.Below = int(at.end)
-				}
+		before := 0
+		for len(have) > 0 && have[0].group <= i {
+			if have[0].group == i {
+				before = have[0].count
 			}
-			t.Cases = append(t.Cases, b.entry(g, count, 1))
+			have = have[1:]
+		}
+		if count := s.groups[i].reach(before, at.end, users); count > 0 {
+			reach = append(reach, reached{i, count})
 		}
 	}
-	sp.tables[at], sp.counts[at] = t, counts
+	if len(reach) > 0 {
+		t = &Table{Probe: s.probe, Cases: make([]Case, len(reach))}
+		if shared == at.part {
+			t.Below = int(at.end)
+		}
+		for i, r := range reach {
+			t.Cases[i] = b.entry(s.groups[r.group], r.count, 1)
+		}
+	}
+	sp.tables[at] = t
+	if shared == at.part {
+		sp.reached[at] = reach
+	}
 	return t
 }
 
@@ -344,15 +361,18 @@ func (l *late) node(b *builder) *Node {
 		}
 		from = l.part.end
 	}
-	var rest []item
-	for _, i := range l.outside.meeting(nil, &l.it, l.value, from, l.it.line, len(l.outside.items)) {
+	b.near = l.outside.meeting(b.near[:0], &l.it, l.value, from, l.it.line, len(l.outside.items))
+	rest := make([]item, 0, len(b.near)+1)
+	for _, i := range b.near {
 		o := &l.outside.items[i]
 		rest = append(rest, b.item(o.meet(&l.it.Box), int(o.line), false))
 	}
 	slices.SortFunc(rest, func(x, y item) int { return cmp.Compare(x.line, y.line) })
-	for _, it := range b.reduce(append(rest, l.it), &l.it.Box) {
-		t := b.test(&it)
-		t.Known = it.line == l.it.line
+	rest = b.reduce(append(rest, l.it), &l.it.Box)
+	n.Steps = slices.Grow(n.Steps, len(rest))
+	for i := range rest {
+		t := b.test(&rest[i])
+		t.Known = rest[i].line == l.it.line
 		n.Steps = append(n.Steps, Step{Test: t})
 	}
 	return n

@@ -29,6 +29,7 @@ func (c *compiler) classify(ch *ruleset.Chain, list []*policy.Rule) (lookups boo
 	var building sync.WaitGroup // of both families' halves at once
 	for _, f := range families {
 		t := &tree{compiler: c, family: f, name: ch.Name + "/" + f.digit(), rules: list}
+		t.lines, t.boxes = make([]line, 0, len(list)), make([]classify.Line, 0, len(list))
 		for i, r := range list {
 			boxes, err := c.boxes(r, f)
 			if err != nil {

@@ -69,13 +69,14 @@ func (w *witness) base(dir policy.Dir, six bool) error {
 	f.targets = w.unblocked(six, f.targets)
 	for _, state := range states {
 		ask := func(change func(*policy.Packet)) {
-			pkt := policy.Packet{
+			pkt := &w.pkt
+			*pkt = policy.Packet{
 				Dir: dir, State: state, Src: f.sources[0], Dst: f.targets[w.rng.IntN(len(f.targets))], HopLimit: 64,
 				IIf: "eth0", OIf: "eth0", Time: 1_700_000_000,
 			}
-			change(&pkt)
-			if failed == nil && possible(&pkt) {
-				_, failed = w.hold(&pkt)
+			change(pkt)
+			if failed == nil && possible(pkt) {
+				_, failed = w.hold(pkt)
 			}
 		}
 		icmp := func(proto, typ uint8, change func(*policy.Packet)) {

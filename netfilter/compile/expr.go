@@ -85,24 +85,39 @@ func simplest(in ruleset.In) ruleset.Expr {
 	return c
 }
 
-// ranges matches the addresses of a set that is not empty, or those outside of it. A prefix is a masked comparison, which
-// costs a third of looking at its bytes alone.
+// between matches the numbers from one to another.
+func between(f ruleset.Field, lo, hi uint64) ruleset.Expr {
+	if lo == hi {
+		return equal(f, lo)
+	}
+	return ruleset.In{Field: f, Elems: []ruleset.Interval{{Lo: f.Value(lo), Hi: f.Value(hi)}}}
+}
+
+// ranges matches the addresses of a set that is not empty, or those outside of it.
 func ranges[K addrset.Address[K]](f ruleset.Field, s addrset.Set[K], not bool) ruleset.Expr {
+	if s.Len() == 1 {
+		return oneRange(f, s.Ranges()[0], not)
+	}
 	in := ruleset.In{Field: f, Not: not}
 	for _, r := range s.Ranges() {
 		in.Elems = append(in.Elems, ruleset.Interval{Lo: r.Lo.Addr().AsSlice(), Hi: r.Hi.Addr().AsSlice()})
 	}
-	if s.Len() == 1 {
-		if p, ok := addrset.Prefix(s.Ranges()[0]); ok && p.Bits() < 8*f.Size() {
-			c := ruleset.Cmp{Field: f, Mask: make([]byte, f.Size()), Value: in.Elems[0].Lo}
-			for i := range p.Bits() {
-				c.Mask[i/8] |= 0x80 >> (i % 8)
-			}
-			if not {
-				c.Op = ruleset.Ne
-			}
-			return c
-		}
+	return in
+}
+
+// oneRange is ranges of one. A prefix is a masked comparison, which costs a third of looking at its bytes alone.
+func oneRange[K addrset.Address[K]](f ruleset.Field, r addrset.Range[K], not bool) ruleset.Expr {
+	lo := r.Lo.Addr().AsSlice()
+	bits, last := r.Lo.Prefix(r.Hi)
+	if last != r.Hi {
+		return ruleset.In{Field: f, Not: not, Elems: []ruleset.Interval{{Lo: lo, Hi: r.Hi.Addr().AsSlice()}}}
 	}
-	return simplest(in)
+	c := ruleset.Cmp{Field: f, Value: lo}
+	if bits < 8*f.Size() {
+		c.Mask = mask(bits, 8*f.Size())
+	}
+	if not {
+		c.Op = ruleset.Ne
+	}
+	return c
 }

@@ -38,14 +38,10 @@ func (f family) digit() string {
 }
 
 // guard is the expression that lets only the family pass; nothing for both.
-func (f family) guard() conj {
-	switch f {
-	case ipv4:
-		return conj{equal(ruleset.NFProto, ruleset.IPv4)}
-	case ipv6:
-		return conj{equal(ruleset.NFProto, ruleset.IPv6)}
-	}
-	return nil
+func (f family) guard() conj { return familyGuards[f] }
+
+var familyGuards = [...]conj{
+	ipv4: {equal(ruleset.NFProto, ruleset.IPv4)}, ipv6: {equal(ruleset.NFProto, ruleset.IPv6)}, both: nil,
 }
 
 func (f family) saddr() ruleset.Field {

@@ -1,8 +1,10 @@
 package compile
 
 import (
-	"fmt"
+	"encoding/binary"
+	"encoding/hex"
 	"slices"
+	"strconv"
 
 	"ringwall/netfilter/classify"
 	"ringwall/netfilter/ruleset"
@@ -181,52 +183,58 @@ func trafficBoxes(t traffic, f family) (out []line) {
 
 // asks is the expressions that let only the packets of a line on, of those that are in a cell: what sorts out most comes first.
 func (l *line) asks(f family, within *classify.Box, cell *classify.Box) conj {
-	var addrs, ports conj
-	fields := [2]ruleset.Field{f.saddr(), f.daddr()}
+	asked := func(i int) bool { return within.Addr[i] != cell.Addr[i] && !l.bound[i] }
+	sport, dport := within.Port[classify.Sport] != cell.Port[classify.Sport], within.Port[classify.Dport] != cell.Port[classify.Dport]
+	out := make(conj, 0, 5+len(l.rest))
+	if asked(classify.Src) || asked(classify.Dst) || len(l.rest) > 0 {
+		out = append(out, f.guard()...) // what is asked besides may be of the family, too
+	}
 	order := [2]int{classify.Src, classify.Dst}
 	if span := func(i int) int { return classify.Bits(within.Addr[i], f.width()) }; span(classify.Dst) > span(classify.Src) {
 		order = [2]int{classify.Dst, classify.Src}
 	}
+	fields := [2]ruleset.Field{classify.Src: f.saddr(), classify.Dst: f.daddr()}
 	for _, i := range order {
-		if s := within.Addr[i]; s != cell.Addr[i] && !l.bound[i] {
-			addrs = append(addrs, f.between(fields[i], l.Addr[i]))
+		if asked(i) {
+			out = append(out, f.between(fields[i], l.Addr[i]))
 		}
 	}
-	if len(addrs) > 0 || len(l.rest) > 0 {
-		addrs = and(f.guard(), addrs) // what is asked besides may be of the family, too
+	if within.Proto != cell.Proto || sport || dport {
+		out = append(out, equal(ruleset.L4Proto, uint64(within.Proto)))
 	}
-	fields = [2]ruleset.Field{classify.Dport: ruleset.Dport, classify.Sport: ruleset.Sport}
-	for _, i := range [2]int{classify.Sport, classify.Dport} { // as nft puts them
-		if within.Port[i] != cell.Port[i] {
-			ports = append(ports, numbers(fields[i], addrset.Between(addrset.U16(l.Port[i].Lo), addrset.U16(l.Port[i].Hi)), false))
-		}
+	if sport { // as nft puts them
+		out = append(out, between(ruleset.Sport, uint64(l.Port[classify.Sport].Lo), uint64(l.Port[classify.Sport].Hi)))
 	}
-	if within.Proto != cell.Proto || len(ports) > 0 {
-		ports = and(conj{equal(ruleset.L4Proto, uint64(within.Proto))}, ports)
+	if dport {
+		out = append(out, between(ruleset.Dport, uint64(l.Port[classify.Dport].Lo), uint64(l.Port[classify.Dport].Hi)))
 	}
-	return and(addrs, ports, l.rest)
+	return append(out, l.rest...)
 }
 
 // between matches a span of addresses.
 func (f family) between(field ruleset.Field, s classify.Span) ruleset.Expr {
 	if f == ipv6 {
-		return ranges(field, addrset.Between(s.Lo, s.Hi), false)
+		return oneRange(field, addrset.Range[addrset.U128]{Lo: s.Lo, Hi: s.Hi}, false)
 	}
-	return ranges(field, addrset.Between(addrset.U32(s.Lo.Lo), addrset.U32(s.Hi.Lo)), false)
+	return oneRange(field, addrset.Range[addrset.U32]{Lo: addrset.U32(s.Lo.Lo), Hi: addrset.U32(s.Hi.Lo)}, false)
 }
 
-// bytes is an address as the kernel has it.
-func (f family) bytes(k classify.Key) []byte {
+// appendBytes appends an address as the kernel has it.
+func (f family) appendBytes(dst []byte, k classify.Key) []byte {
 	if f == ipv6 {
-		return k.Addr().AsSlice()
+		dst = binary.BigEndian.AppendUint64(dst, k.Hi)
+		return binary.BigEndian.AppendUint64(dst, k.Lo)
 	}
-	return addrset.U32(k.Lo).Addr().AsSlice()
+	return binary.BigEndian.AppendUint32(dst, uint32(k.Lo))
 }
 
-// text is an address as a part of a name.
-func (f family) text(k classify.Key, bits int) string {
+// appendText appends a prefix of so many bits as a part of a name.
+func (f family) appendText(dst []byte, k classify.Key, bits int) []byte {
 	if f == ipv6 {
-		return fmt.Sprintf("%016x%016x", k.Hi, k.Lo)[:max(1, (bits+3)/4)] + fmt.Sprintf("-%d", bits)
+		digits := hex.EncodeToString(f.appendBytes(nil, k))
+		dst = append(dst, digits[:max(1, (bits+3)/4)]...)
+	} else {
+		dst = addrset.U32(k.Lo).Addr().AppendTo(dst)
 	}
-	return fmt.Sprintf("%s-%d", addrset.U32(k.Lo).Addr(), bits)
+	return strconv.AppendUint(append(dst, '-'), uint64(bits), 10)
 }

@@ -49,23 +49,7 @@ func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
 			}
 		}
 	}
-	for i, ch := range rs.Chains {
-		if g.rules[i] != nil {
-			continue
-		}
-		for k, r := range ch.Rules {
-			switch end := last(r).(type) {
-			case ruleset.Verdict:
-				g.leads(call{int32(i), int32(k), -1}, end)
-			case ruleset.VMapRef:
-				if m := g.maps[end.Map]; m != nil {
-					for e := range m.Elems {
-						g.leads(call{int32(i), int32(k), int32(e)}, m.Elems[e].Verdict)
-					}
-				}
-			}
-		}
-	}
+	g.findCallers()
 	for dir, base := range [...]string{policy.In: chainPre, policy.Out: chainOutput, policy.Forward: chainForward} {
 		if i, ok := g.number[base]; ok {
 			g.ways[i] = []region{anywhere(policy.Dir(dir))}
@@ -77,14 +61,60 @@ func newPlaces(p *policy.Policy, rs *ruleset.Ruleset) *places {
 	return g
 }
 
-// leads takes up a call.
-func (g *places) leads(from call, v ruleset.Verdict) {
-	if v.Chain == "" {
-		return
+// findCallers finds where each chain is gone to.
+func (g *places) findCallers() {
+	// Several chains ask one map, whose elements are resolved once.
+	elems := make(map[string][]int32, len(g.maps))
+	for name, m := range g.maps {
+		to := make([]int32, len(m.Elems))
+		for i := range m.Elems {
+			to[i] = g.leads(&m.Elems[i].Verdict)
+		}
+		elems[name] = to
 	}
-	if to, ok := g.number[v.Chain]; ok && g.rules[to] == nil {
-		g.callers[to] = append(g.callers[to], from)
+	each := func(do func(from call, to int32)) {
+		for i, ch := range g.chains {
+			if g.rules[i] != nil {
+				continue
+			}
+			for k, r := range ch.Rules {
+				switch end := last(r).(type) {
+				case ruleset.Verdict:
+					do(call{int32(i), int32(k), -1}, g.leads(&end))
+				case ruleset.VMapRef:
+					for n, to := range elems[end.Map] {
+						do(call{int32(i), int32(k), int32(n)}, to)
+					}
+				}
+			}
+		}
 	}
+	counts, total := make([]int, len(g.chains)), 0
+	each(func(_ call, to int32) {
+		if to >= 0 {
+			counts[to]++
+			total++
+		}
+	})
+	room := make([]call, total)
+	for i, n := range counts {
+		g.callers[i], room = room[:0:n], room[n:]
+	}
+	each(func(from call, to int32) {
+		if to >= 0 {
+			g.callers[to] = append(g.callers[to], from)
+		}
+	})
+}
+
+// leads is the chain that a verdict leads to, where that is none of a rule's own; negative for none.
+func (g *places) leads(v *ruleset.Verdict) int32 {
+	if v.Chain != "" {
+		if to, ok := g.number[v.Chain]; ok && g.rules[to] == nil {
+			return to
+		}
+	}
+	return -1
 }
 
 // last is how a rule ends.

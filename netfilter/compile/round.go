@@ -22,7 +22,8 @@ type round struct {
 // differ in what rules don't match; of what depends on dynamic sets also what these could hold. give gets each with the dimension of
 // the corner, and the cell that it lies in but for that; it may change the packet.
 func (w *witness) shape(s *shape, six bool, beside []*shape, share float64, give func(pkt *policy.Packet, pinned dim, cell *shape) error) error {
-	r := &round{witness: w, s: s, six: six, share: share, beside: beside, give: give}
+	r := &w.round
+	*r = round{witness: w, s: s, six: six, share: share, beside: beside, give: give}
 	if s.dynamic {
 		if most := s.atMost(); most.hasFamily(six) {
 			r.corners(most)

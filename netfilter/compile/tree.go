@@ -2,8 +2,10 @@ package compile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"ringwall/netfilter/classify"
@@ -24,6 +26,7 @@ type tree struct {
 	chains map[*classify.Node]string
 	maps   map[*classify.Table]ruleset.VMapRef
 	taken  map[string]int
+	named  []string // the chains of the rules, as far as they were asked for
 }
 
 // The bounds of a structure, see classify.Options.
@@ -73,6 +76,7 @@ func (t *tree) chainOf(n *classify.Node, name string) string {
 	name = t.unique(name + t.part(n))
 	t.chains[n] = name
 	ch := t.chain(name)
+	t.structures[ch] = t
 	for i := range n.Steps {
 		s := &n.Steps[i]
 		switch {
@@ -130,12 +134,26 @@ func (t *tree) test(test *classify.Test, n *classify.Node, name string) *ruleset
 	case test.Guard:
 		return rule(asks, ruleset.Verdict{Kind: ruleset.Return})
 	case test.Then != nil:
-		return rule(asks, to(t.chainOf(test.Then, t.name+"/late/"+t.id(test.Line))))
+		then, ok := t.chains[test.Then]
+		if !ok {
+			then = t.chainOf(test.Then, t.name+"/late/"+t.id(test.Line))
+		}
+		return rule(asks, to(then))
 	}
 	return rule(asks, to(t.target(test.Line)))
 }
 
-func (t *tree) target(line int) string { return ChainName(t.rules[t.boxes[line].Target]) }
+// target is the chain of a line's rule.
+func (t *tree) target(line int) string {
+	rule := t.boxes[line].Target
+	if t.named == nil {
+		t.named = make([]string, len(t.rules))
+	}
+	if t.named[rule] == "" {
+		t.named[rule] = ChainName(t.rules[rule])
+	}
+	return t.named[rule]
+}
 
 // probe is the rule of a probe in a chain.
 func (t *tree) probe(table *classify.Table, chain string) *ruleset.Rule {
@@ -171,27 +189,39 @@ func (t *tree) verdict(p classify.Probe, c *classify.Case) ruleset.Verdict {
 	if c.Node == nil {
 		return ruleset.Verdict{Kind: ruleset.Goto, Chain: t.target(c.Line)}
 	}
-	return ruleset.Verdict{Kind: ruleset.Jump, Chain: t.chainOf(c.Node, t.name+"/"+t.known(p, c.Value))}
+	to, ok := t.chains[c.Node]
+	if !ok {
+		to = t.chainOf(c.Node, t.known(p, c.Value))
+	}
+	return ruleset.Verdict{Kind: ruleset.Jump, Chain: to}
 }
 
-// known is an answer as a part of a name.
+// known is a name that says an answer.
 func (t *tree) known(p classify.Probe, v classify.Value) string {
-	var known []string
+	name := append(make([]byte, 0, 64), t.name...)
+	next := byte('/')
+	part := func() {
+		name = append(name, next)
+		next = '.'
+	}
 	for a, bits := range p.Bits {
 		if bits > 0 {
-			known = append(known, string("sd"[a])+t.family.text(v.Addr[a], int(bits)))
+			part()
+			name = t.family.appendText(append(name, "sd"[a]), v.Addr[a], int(bits))
 		}
 	}
 	if p.Proto {
-		known = append(known, protoText(v.Proto))
+		part()
+		name = append(name, protoText(v.Proto)...)
 	}
-	switch {
-	case p.Dport == classify.PortBits:
-		known = append(known, fmt.Sprint(v.Dport))
-	case p.Dport > 0:
-		known = append(known, fmt.Sprintf("%d-%d", v.Dport, p.Dport))
+	if p.Dport > 0 {
+		part()
+		name = strconv.AppendUint(name, uint64(v.Dport), 10)
+		if p.Dport < classify.PortBits {
+			name = strconv.AppendUint(append(name, '-'), uint64(p.Dport), 10)
+		}
 	}
-	return strings.Join(known, ".")
+	return string(name)
 }
 
 // mapOf makes the map of a table, whose name begins with a chain's.
@@ -228,19 +258,26 @@ func (t *tree) mapOf(table *classify.Table, chain string) ruleset.VMapRef {
 	m.Name = t.unique(chain + "/by-" + strings.Join(kind, "-"))
 	ref.Map = m.Name
 	t.rs.Maps = append(t.rs.Maps, m)
+	size := 0
+	for _, k := range m.Keys {
+		size += k.Size()
+	}
+	m.Elems = make([]ruleset.MapElem, 0, len(table.Cases))
+	keys := make([]byte, 0, size*len(table.Cases))
 	for i := range table.Cases {
 		c := &table.Cases[i]
-		var key []byte
+		key := keys[len(keys) : len(keys) : len(keys)+size]
+		keys = keys[:len(keys)+size]
 		for a, bits := range p.Bits {
 			if bits > 0 {
-				key = append(key, f.bytes(c.Value.Addr[a])...)
+				key = f.appendBytes(key, c.Value.Addr[a])
 			}
 		}
 		if p.Proto {
 			key = append(key, c.Value.Proto)
 		}
 		if p.Dport > 0 {
-			key = append(key, ruleset.Dport.Value(uint64(c.Value.Dport))...)
+			key = binary.BigEndian.AppendUint16(key, c.Value.Dport)
 		}
 		m.Elems = append(m.Elems, ruleset.MapElem{Interval: ruleset.Interval{Lo: key, Hi: key}, Verdict: t.verdict(p, c)})
 	}

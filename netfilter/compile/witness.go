@@ -11,7 +11,9 @@ type witness struct {
 	*judge
 	rng     *picker
 	packets int
-	room    [3]*shape // for draw
+	room    [3]*shape     // for draw
+	pkt     policy.Packet // at hand
+	round   round         // the one under way
 }
 
 // seed begins a part of the work.
@@ -186,9 +188,8 @@ func (w *witness) pairs(dir policy.Dir, i int, share float64) error {
 			continue
 		}
 		for range many {
-			var pkt policy.Packet
-			if w.draw(&pkt, m.six, nil, dims, list[i], list[m.rule]) {
-				if err := w.try(&pkt, dims, i, list[i], list[m.rule]); err != nil {
+			if w.draw(&w.pkt, m.six, nil, dims, list[i], list[m.rule]) {
+				if err := w.try(&w.pkt, dims, i, list[i], list[m.rule]); err != nil {
 					return err
 				}
 			}
@@ -202,13 +203,13 @@ func (w *witness) skips(share float64) bool { return share < 1 && w.rng.Float64(
 
 // stranger has a packet judged that would be in the shape of a rule were it not of the other family.
 func (w *witness) stranger(s *shape, rule int, six bool, share float64) error {
-	var pkt policy.Packet
-	if !s.hasFamily(!six) || w.skips(share) || !w.draw(&pkt, !six, nil, dims, s) {
+	pkt := &w.pkt
+	if !s.hasFamily(!six) || w.skips(share) || !w.draw(pkt, !six, nil, dims, s) {
 		return nil
 	}
 	key := pkt.Key()
-	w.rng.any(&pkt, dimSrc, six)
-	w.rng.any(&pkt, dimDst, six)
-	setKey(&pkt, key)
-	return w.try(&pkt, dims, rule, s)
+	w.rng.any(pkt, dimSrc, six)
+	w.rng.any(pkt, dimDst, six)
+	setKey(pkt, key)
+	return w.try(pkt, dims, rule, s)
 }

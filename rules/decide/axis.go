@@ -36,8 +36,11 @@ type termList struct {
 }
 
 func (known statics) of(a policy.Addrs) (most addrset.Addrs) {
-	if len(a.Terms) == 0 {
+	switch len(a.Terms) {
+	case 0:
 		return most
+	case 1:
+		return a.Terms[0].Static
 	}
 	list := termList{&a.Terms[0], len(a.Terms)}
 	most, ok := known[list]

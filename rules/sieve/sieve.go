@@ -121,7 +121,9 @@ func newAxis(number, rules int, asks func(rule int) ([]Range, bool)) (axis, bool
 			a.absent.set(rule)
 			continue
 		}
-		asked = true
+		if !asked {
+			asked, ends = true, make([]end, 0, 2*(rules-rule))
+		}
 		for _, r := range coarser(ranges, most) {
 			ends = append(ends, end{r.Lo, int32(rule), true})
 			if r.Hi != r.Hi.Last() {
@@ -167,6 +169,7 @@ func (a *axis) cut(ends []end, rules int) {
 		}
 	}
 	together := 1 + places*len(a.absent)*8/mostBytes
+	a.starts, a.rows = make([]Key, 0, 1+places/together), make([]row, 0, 1+places/together)
 	open := make([]int32, rules) // how many of a rule's ranges the key is in
 	now := slices.Clone(a.absent)
 	interned := newRows()
