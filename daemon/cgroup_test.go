@@ -49,23 +49,27 @@ func newCgroup(t *testing.T) cgroup {
 	return c
 }
 
-func (c cgroup) write(file, value string) error {
-	return os.WriteFile(filepath.Join(string(c), file), []byte(value), 0)
-}
-
 func (c cgroup) set(t *testing.T, file, value string) {
 	t.Helper()
-	if err := c.write(file, value); err != nil {
+	if err := os.WriteFile(filepath.Join(string(c), file), []byte(value), 0); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// limit sets how many bytes are accounted to the group at most. What processors have put aside for it counts as used until they give it
-// back, in their own time.
-func (c cgroup) limit(t *testing.T, bytes int) {
+// limit leaves the group so many bytes beyond what is accounted to it, which may grow meanwhile. What processors have put aside for the group,
+// of which each has 256 kB at most, is accounted, and can be used.
+func (c cgroup) limit(t *testing.T, room int) {
 	t.Helper()
-	until(t, fmt.Sprintf("the limit is %d bytes", bytes), func() (bool, string) {
-		err := c.write("memory.limit_in_bytes", strconv.Itoa(bytes))
+	until(t, fmt.Sprintf("the limit leaves %d bytes", room), func() (bool, string) {
+		text, err := os.ReadFile(filepath.Join(string(c), "memory.usage_in_bytes"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = os.WriteFile(filepath.Join(string(c), "memory.limit_in_bytes"), []byte(strconv.Itoa(used+room)), 0)
 		return err == nil, fmt.Sprint(err)
 	})
 }
@@ -127,7 +131,6 @@ func pageTables(t *testing.T, n int) {
 // TestKernelWithoutMemory takes the kernel's memory away from the daemon's loop, by a limit on what is accounted to its thread: the kernel
 // refuses the change in its midst, for want of memory, and the old policy stays whole.
 func TestKernelWithoutMemory(t *testing.T) {
-	const limit = 256 << 10
 	group := newCgroup(t)
 	relieved := group.relieve(t)
 	var thread atomic.Int64 // that of the loop
@@ -137,7 +140,7 @@ func TestKernelWithoutMemory(t *testing.T) {
 		c.Notify = func(state string) {
 			thread.Store(int64(unix.Gettid()))
 			if limited.Load() {
-				pageTables(t, 2*limit/4096)
+				pageTables(t, 1024)
 				limited.Store(false)
 			}
 			notify(state)
@@ -151,7 +154,7 @@ func TestKernelWithoutMemory(t *testing.T) {
 	}
 	before := w.ns.Run(t, "nft", "-s", "list", "table", "inet", "ringwall")
 	spare(t)
-	group.limit(t, limit)
+	group.limit(t, 64<<10)
 	limited.Store(true)
 	until(t, "the daemon has what it needs itself", func() (bool, string) { return !limited.Load(), "" })
 	w.save(t, large.String())

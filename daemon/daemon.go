@@ -63,6 +63,7 @@ type daemon struct {
 	calls   chan func()   // what clients want done, by the loop
 	stopped chan struct{} // closed when the loop has ended
 
+	ready   bool           // the start is over: who waits for it does not wait for lints
 	digest  string         // of the files when they were last looked at
 	reload  control.Reload // what came of that
 	again   time.Time      // when a reload that the machine failed is tried again; zero for never
@@ -206,6 +207,10 @@ func (d *daemon) start(ctx context.Context) error {
 	}
 	d.guard.begin(ctx, d)
 	d.cfg.Notify("READY=1\nSTATUS=" + d.statusLine())
+	d.ready = true
+	if run := d.enf.Running(); run.Source == enforce.Files {
+		d.reload.Diagnostics = d.lint(run.Candidate)
+	}
 	return nil
 }
 

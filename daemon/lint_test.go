@@ -51,6 +51,38 @@ func TestLintsFollowTheCommit(t *testing.T) {
 	}
 }
 
+// TestStartBeforeLints looks at a start from within: the service manager is told of it before anything is linted, and a client hears of what
+// was found from the first answer on.
+func TestStartBeforeLints(t *testing.T) {
+	w := build(t, idleText)
+	var d *daemon
+	told := false
+	w.cfg.Notify = func(state string) {
+		if told || !strings.HasPrefix(state, "READY=1\n") {
+			return
+		}
+		told = true
+		if holds := chains(t); !holds["in.idle"] {
+			t.Errorf("once it is ready, the kernel holds %v", holds)
+		}
+		if found := d.enf.Running().Diags; len(found) > 0 {
+			t.Errorf("found before it was ready: %v", found)
+		}
+	}
+	d = &daemon{cfg: w.cfg, calls: make(chan func()), stopped: make(chan struct{})}
+	d.fill()
+	if err := d.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	if err := d.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !told || !idle(d.reload.Diagnostics) {
+		t.Errorf("told: %v; %+v", told, d.reload)
+	}
+}
+
 // TestLintsRefuseNothing saves a policy with a finding, and then one without.
 func TestLintsRefuseNothing(t *testing.T) {
 	w := build(t, webText)

@@ -9,10 +9,13 @@ import (
 	"strings"
 	"testing"
 
+	"ringwall/daemon/control"
+	"ringwall/daemon/enforce"
 	"ringwall/rules/policy"
+	"ringwall/rules/source"
 )
 
-// TestMemoryOfALargeList holds a daemon with a list of IPv6 addresses, after its load, an edit and a restart, to 150 MB beyond the file's size
+// TestMemoryOfALargeList holds a daemon with a list of IPv6 addresses, after its load, an edit, a restart and a hand-over, to 150 MB beyond the file's size
 // at most and, at rest, to 40 MB and 24 bytes an address.
 func TestMemoryOfALargeList(t *testing.T) {
 	const addresses, mb = 1_000_000, 1 << 20
@@ -42,6 +45,8 @@ func TestMemoryOfALargeList(t *testing.T) {
 		})
 		if peak := statusMB(t, p, "VmHWM"); peak > 150+len(list)/mb {
 			t.Errorf("%s: the peak was %d MB, with a file of %d", what, peak, len(list)/mb)
+		} else {
+			t.Logf("%s: a peak of %d MB, %d at rest", what, peak, statusMB(t, p, "VmRSS"))
 		}
 	}
 	env := []string{fmt.Sprintf("GOGC=%d", policy.GCPercent)}
@@ -53,6 +58,36 @@ func TestMemoryOfALargeList(t *testing.T) {
 	p.kill()
 	p = w.spawn(t, program{}, env)
 	settles(p, "a restart", 1)
+	copy(list, "2001:db7:")
+	w.handsOver(t, p, list)
+	settles(p, "a list that is handed over", 1)
+}
+
+// handsOver has the daemon apply a policy with another list than the files have.
+func (w *wall) handsOver(t *testing.T, p *process, list []byte) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "list.txt")
+	text := fmt.Sprintf("version: 1\nfailsafe: {ssh: [198.51.100.0/24]}\nsets:\n  listed: {file: %q}\nblock: [listed]\n", file)
+	entry := filepath.Join(dir, "policy.yaml")
+	for name, data := range map[string][]byte{file: list, entry: []byte(text)} {
+		if err := os.WriteFile(name, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := enforce.Load(source.OS{}, entry, enforce.LoadOptions{NoLints: true})
+	var r *enforce.Report
+	var err error
+	w.ns.Do(t, func() {
+		var client *control.Client
+		if client, err = control.Dial(t.Context(), w.cfg.Socket); err == nil {
+			defer client.Close()
+			r, err = client.Apply(t.Context(), c, false)
+		}
+	})
+	if err != nil || !r.Applied {
+		t.Fatalf("%+v, %v\n%s", r, err, p.text())
+	}
 }
 
 // statusMB is a size of a process, rounded down.

@@ -9,6 +9,7 @@ import (
 
 	"ringwall/daemon/control"
 	"ringwall/daemon/enforce"
+	"ringwall/rules/diag"
 )
 
 // retryAfter is how long a reload waits that failed by the machine's fault, not the policy's.
@@ -110,8 +111,9 @@ func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(co
 	begun := time.Now()
 	r, err := apply(ctx, c)
 	took := time.Since(begun).Round(time.Millisecond)
-	c.Lint(d.cfg.Now().Unix())
-	r.Diagnostics = c.Diags
+	if d.ready || !r.Applied {
+		r.Diagnostics = d.lint(c)
+	}
 	good, bad := d.reload.Good, d.reload.Bad
 	d.reload = control.Reload{At: d.cfg.Now(), OK: r.Applied, Diagnostics: c.Diags, Good: good, Bad: bad}
 	switch {
@@ -135,6 +137,12 @@ func (d *daemon) takeBy(ctx context.Context, c *enforce.Candidate, apply func(co
 		d.log.Warn(diag.String())
 	}
 	return r, err
+}
+
+// lint is what is found about a candidate, lints included.
+func (d *daemon) lint(c *enforce.Candidate) diag.List {
+	c.Lint(d.cfg.Now().Unix())
+	return c.Diags
 }
 
 // settled takes up that another policy is enforced.

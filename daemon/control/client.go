@@ -1,7 +1,6 @@
 package control
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -127,8 +126,10 @@ func (c *Client) policy(ctx context.Context, path string, cand *enforce.Candidat
 	for _, f := range set {
 		f(req)
 	}
+	var contents [][]byte
+	req.Bundle, req.Sizes, contents = detached(req.Bundle)
 	r := &enforce.Report{}
-	return r, c.call(ctx, http.MethodPost, path, req, r)
+	return r, c.call(ctx, http.MethodPost, path, req, r, contents...)
 }
 
 // Reload has the daemon read its own files again and waits for the outcome.
@@ -165,16 +166,16 @@ func (c *Client) Metrics(ctx context.Context) ([]byte, error) {
 	return c.roundTrip(ctx, http.MethodGet, pathMetrics, nil)
 }
 
-// call sends in as JSON and reads the answer into out.
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	var body []byte
+// call sends in as JSON, with contents of files behind it, and reads the answer into out.
+func (c *Client) call(ctx context.Context, method, path string, in, out any, contents ...[]byte) error {
+	var about []byte
 	if in != nil {
 		var err error
-		if body, err = json.Marshal(in); err != nil {
+		if about, err = json.Marshal(in); err != nil {
 			return fmt.Errorf("request %s: %w", path, err)
 		}
 	}
-	answer, err := c.roundTrip(ctx, method, path, body)
+	answer, err := c.roundTrip(ctx, method, path, about, contents...)
 	if err != nil {
 		return err
 	}
@@ -193,11 +194,12 @@ func withoutURL(err error) error {
 }
 
 // roundTrip returns the body of a successful answer.
-func (c *Client) roundTrip(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://ringwall"+path, bytes.NewReader(body))
+func (c *Client) roundTrip(ctx context.Context, method, path string, about []byte, contents ...[]byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://ringwall"+path, nil)
 	if err != nil {
 		return nil, fmt.Errorf("request %s: %w", path, err)
 	}
+	setBody(req, about, contents)
 	req.Header.Set(versionHeader, Version)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := c.http.Do(req)

@@ -439,7 +439,7 @@ func TestRefusals(t *testing.T) {
 		text          string
 	}{
 		{"method", "GET /reload HTTP/1.1\r\nHost: x\r\n\r\n", http.StatusMethodNotAllowed, "wrong method"},
-		{"version", "GET /status HTTP/1.1\r\nHost: x\r\nRingwall-Control: 99\r\n\r\n", http.StatusBadRequest, "version 1"},
+		{"version", "GET /status HTTP/1.1\r\nHost: x\r\nRingwall-Control: 99\r\n\r\n", http.StatusBadRequest, "version " + Version},
 		{"unknown field", "POST /ban HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{\"a\": 12}", http.StatusBadRequest, "unknown field"},
 		{"long question", "POST /bans HTTP/1.1\r\nHost: x\r\nContent-Length: 70000\r\n\r\n{\"set\": \"" + strings.Repeat("a", 69990) + "\"}", http.StatusRequestEntityTooLarge, "request"},
 		{"no JSON", "POST /apply HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n{{{", http.StatusBadRequest, "request"},

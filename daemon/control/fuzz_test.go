@@ -121,8 +121,11 @@ func FuzzConnection(f *testing.F) {
 		f.Add(false, []byte(request+strconv.Itoa(len(body))+"\r\n\r\n"+body+"GET /status HTTP/1.1\r\nHost: x\r\n\r\n"))
 		f.Add(true, []byte(request+strconv.Itoa(len(body)+1)+"\r\n\r\n"+body))
 	}
+	const parts = `{"entry":"p.yaml","bundle":{"files":{"p.yaml":{}}},"sizes":{"p.yaml":11}}` + "\nversion: 1\n"
+	f.Add(true, []byte("POST /apply HTTP/1.1\r\nHost: x\r\nContent-Length: "+strconv.Itoa(len(parts))+"\r\n\r\n"+parts))
+	f.Add(true, []byte("POST /observe HTTP/1.1\r\nHost: x\r\nContent-Length: "+strconv.Itoa(len(parts)+9)+"\r\n\r\n"+parts))
 	f.Add(false, []byte("POST /reload HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"))
-	f.Add(false, []byte("GET /status HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nRingwall-Control: 2\r\n\r\n"))
+	f.Add(false, []byte("GET /status HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nRingwall-Control: 99\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, root bool, sent []byte) {
 		svc := &fake{}
 		peer := Peer{UID: 65534, Groups: []uint32{4242}}

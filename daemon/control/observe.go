@@ -53,8 +53,10 @@ func observing(svc Observing, handle func(method, path string, need access, h ht
 // error.
 func (c *Client) Observe(ctx context.Context, cand *enforce.Candidate, strict bool, who string, span time.Duration) (*Observed, error) {
 	r := &Observed{}
-	req := &ObserveRequest{PolicyRequest: PolicyRequest{Entry: cand.Entry, Bundle: cand.Bundle, Strict: strict}, Who: who, For: span}
-	return r, c.call(ctx, http.MethodPost, pathObserve, req, r)
+	req := &ObserveRequest{PolicyRequest: PolicyRequest{Entry: cand.Entry, Strict: strict}, Who: who, For: span}
+	var contents [][]byte
+	req.Bundle, req.Sizes, contents = detached(cand.Bundle)
+	return r, c.call(ctx, http.MethodPost, pathObserve, req, r, contents...)
 }
 
 // Observed asks what has been counted so far.

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"ringwall/daemon/enforce"
@@ -35,7 +35,7 @@ type Service interface {
 // The bounds of what a client may take: a policy comes with its list files.
 const (
 	maxRequest   = 128 << 20 // bytes of a body
-	largeRequest = 16 << 20  // bytes of one whose memory is worth giving back at once
+	maxJSON      = 16 << 20  // of it that are no contents of files
 	maxQuestion  = 64 << 10  // of one that those send too who may only read
 	maxHeader    = 8 << 10
 	readTimeout  = 30 * time.Second
@@ -136,10 +136,11 @@ func (s *Server) guard(method string, need access, next http.Handler) http.Handl
 			limit, within = maxRequest, writeTimeout
 			s.log.Info("request", "path", r.URL.Path, "uid", p.UID, "pid", p.PID)
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		ctx, cancel := context.WithTimeout(r.Context(), within)
 		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		r = r.WithContext(ctx) // a copy: after a refusal the server waits for the rest of a body that it does not know as its own
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -155,18 +156,19 @@ func get[Out any](ask func(context.Context) (Out, error)) http.Handler {
 func post[In, Out any](do func(context.Context, In) (Out, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var in In
-		dec := json.NewDecoder(r.Body)
+		dec := json.NewDecoder(http.MaxBytesReader(w, io.NopCloser(r.Body), maxJSON))
 		dec.DisallowUnknownFields()
-		if err := dec.Decode(&in); err != nil {
+		err := dec.Decode(&in)
+		if h, ok := any(&in).(handover); ok && err == nil {
+			err = h.take(io.MultiReader(dec.Buffered(), r.Body))
+		}
+		if err != nil {
 			status := http.StatusBadRequest
 			if tooBig := (*http.MaxBytesError)(nil); errors.As(err, &tooBig) {
 				status = http.StatusRequestEntityTooLarge
 			}
 			fail(w, status, "request: "+err.Error())
 			return
-		}
-		if r.ContentLength >= largeRequest {
-			debug.FreeOSMemory() // the JSON has served, and what is made of its contents takes as much again
 		}
 		out, err := do(r.Context(), in)
 		answer(w, out, err)

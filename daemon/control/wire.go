@@ -14,7 +14,7 @@ import (
 )
 
 // Version is the version of the protocol. Both sides send it as the header Ringwall-Control, and refuse another.
-const Version = "1"
+const Version = "2"
 
 // Hello is the daemon's introduction.
 type Hello struct {
@@ -28,9 +28,12 @@ type Hello struct {
 type PolicyRequest struct {
 	Entry  string         `json:"entry"`
 	Bundle *source.Bundle `json:"bundle"`
-	Strict bool           `json:"strict,omitempty"`
-	NFT    bool           `json:"nft,omitempty"`   // dry-run: with the compiled table
-	Force  bool           `json:"force,omitempty"` // apply: though it locks somebody out
+	// Sizes is how many bytes the contents have that follow the JSON and a newline as they are, by the names of files of the bundle that
+	// have none in it, and in the order of these.
+	Sizes  map[string]int64 `json:"sizes,omitempty"`
+	Strict bool             `json:"strict,omitempty"`
+	NFT    bool             `json:"nft,omitempty"`   // dry-run: with the compiled table
+	Force  bool             `json:"force,omitempty"` // apply: though it locks somebody out
 	// Sessions is the SSH sessions that the request is made from: the lock-out guard sees to them, too.
 	Sessions []host.Session `json:"sessions,omitempty"`
 

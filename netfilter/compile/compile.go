@@ -22,6 +22,9 @@ type Options struct {
 	NoLabels bool
 	// Linear is up to how many lines a list stays a plain one, instead of chains and maps: 0 for what is best for packets.
 	Linear int
+	// Brief is from how many lines on the structure of a list leaves out of its tests the family that is known there: 0 for where it
+	// begins to count.
+	Brief int
 	// Unchecked leaves it to Verify to find that the kernel would not take the result: for who verifies it next.
 	Unchecked bool
 }
@@ -81,6 +84,7 @@ func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
 			c.counter(mark)
 		}
 	}
+	c.trim()
 	if opt.Unchecked {
 		return c.rs, nil
 	}
@@ -92,17 +96,18 @@ func Compile(p *policy.Policy, opt Options) (*ruleset.Ruleset, error) {
 
 // compiler is a rule set in the making.
 type compiler struct {
-	p        *policy.Policy
-	opt      Options
-	rs       *ruleset.Ruleset
-	sets     map[string]*ruleset.Set
-	parts    map[string][]part // of sets of addresses, by the name of the whole
-	counters map[string]bool
-	rejects  bool // the chain that rejects is needed
+	p          *policy.Policy
+	opt        Options
+	rs         *ruleset.Ruleset
+	sets       map[string]*ruleset.Set
+	parts      map[string][]part // of sets of addresses, by the name of the whole
+	counters   map[string]bool
+	rejects    bool                     // the chain that rejects is needed
+	structures map[*ruleset.Chain]*tree // by their chains
 }
 
 func newCompiler(p *policy.Policy, opt Options) *compiler {
-	return &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), parts: make(map[string][]part), counters: make(map[string]bool)}
+	return &compiler{p: p, opt: opt, rs: new(ruleset.Ruleset), sets: make(map[string]*ruleset.Set), parts: make(map[string][]part), counters: make(map[string]bool), structures: make(map[*ruleset.Chain]*tree)}
 }
 
 // join takes up what another compiler has made of the same policy: other things, so that they are the same in whatever order they were made.

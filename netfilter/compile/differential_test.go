@@ -39,8 +39,13 @@ func lookedUp(p *policy.Policy) (*ruleset.Ruleset, error) {
 	return Compile(p, Options{LogGroup: 5, Linear: -1})
 }
 
-// inTurn is compiled and lookedUp by turns.
-func inTurn(n uint64) compileFunc { return []compileFunc{compiled, lookedUp}[n%2] }
+// brief is lookedUp with tests that leave the family out.
+func brief(p *policy.Policy) (*ruleset.Ruleset, error) {
+	return Compile(p, Options{LogGroup: 5, Linear: -1, Brief: 1})
+}
+
+// inTurn is compiled, lookedUp and brief by turns.
+func inTurn(n uint64) compileFunc { return []compileFunc{compiled, lookedUp, compiled, brief}[n%4] }
 
 // differs tells whether policy and compiled form differ about a packet, and how; other errors count as no difference.
 func (f failure) differs(compile compileFunc) error {

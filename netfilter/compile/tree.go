@@ -76,6 +76,7 @@ func (t *tree) chainOf(n *classify.Node, name string) string {
 	name = t.unique(name + t.part(n))
 	t.chains[n] = name
 	ch := t.chain(name)
+	t.structures[ch] = t
 	for i := range n.Steps {
 		s := &n.Steps[i]
 		switch {

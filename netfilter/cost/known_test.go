@@ -103,6 +103,7 @@ func (b *bench) establishedPackets(t *testing.T) {
 		track := func(h *host) { h.nft(t, tracking) }
 		add(bare, track)
 		add(bare+", again", track)
+		add("the same in both hooks that Ringwall has", func(h *host) { h.nft(t, trackingTwice) })
 		add(ringwall, func(h *host) { h.enforce(t, blocking(t, addrset.Addrs{})) })
 		add(ringwall+" with block", func(h *host) { h.enforce(t, blocking(t, blocked)) })
 		rounds(t, variants, pick(b, 4, 12))

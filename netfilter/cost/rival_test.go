@@ -17,19 +17,21 @@ type rival struct {
 	name   string
 	shapes []workload.Shape
 	most   int // rules that it is measured with
+	least  int
 	guard  func(testing.TB, *host, *workload.Workload)
 }
 
 // The names of what is compared.
 const (
-	ringwall   = "Ringwall"
-	bare       = "bare hook"
-	nftWritten = "nft, as written"
-	nftBest    = "nft, best form"
-	nftMap     = "nft, best map"
-	iptables   = "iptables-nft"
-	ufw        = "ufw"
-	firewalld  = "firewalld"
+	ringwall    = "Ringwall"
+	foretelling = "Ringwall, foretold"
+	bare        = "bare hook"
+	nftWritten  = "nft, as written"
+	nftBest     = "nft, best form"
+	nftMap      = "nft, best map"
+	iptables    = "iptables-nft"
+	ufw         = "ufw"
+	firewalld   = "firewalld"
 )
 
 var host4 = []workload.Shape{workload.Host}
@@ -38,16 +40,17 @@ var host4 = []workload.Shape{workload.Host}
 func rivals(tr *tree) []rival {
 	all := workload.Shapes[:]
 	out := []rival{
-		{ringwall, all, 100_000, func(t testing.TB, h *host, w *workload.Workload) { h.enforce(t, w.Policy()) }},
-		{nftMap, host4, 100_000, byText(mapRules)},
-		{nftBest, all, 10_000, byText(bestRules)},
-		{nftWritten, all, 10_000, byText(writtenRules)},
+		{name: ringwall, shapes: all, most: 100_000, guard: func(t testing.TB, h *host, w *workload.Workload) { h.enforce(t, w.Policy()) }},
+		{name: foretelling, shapes: all, least: 1000, most: 100_000, guard: foretold},
+		{name: nftMap, shapes: host4, most: 100_000, guard: byText(mapRules)},
+		{name: nftBest, shapes: all, most: 10_000, guard: byText(bestRules)},
+		{name: nftWritten, shapes: all, most: 10_000, guard: byText(writtenRules)},
 	}
 	if tr != nil {
 		out = append(out,
-			rival{iptables, all, 10_000, tr.iptables},
-			rival{ufw, host4, 10_000, tr.ufw},
-			rival{firewalld, host4, 10_000, tr.firewalld})
+			rival{name: iptables, shapes: all, most: 10_000, guard: tr.iptables},
+			rival{name: ufw, shapes: host4, most: 10_000, guard: tr.ufw},
+			rival{name: firewalld, shapes: host4, most: 10_000, guard: tr.firewalld})
 	}
 	return out
 }

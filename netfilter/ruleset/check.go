@@ -16,13 +16,14 @@ const (
 )
 
 // Check tells whether the kernel would take the rule set, as far as can be seen without it: that names are unique and what is
-// referred to exists, that every field's needs are met within its rule, that values have their sizes, and that chains do not
-// go in circles or too deep. What it finds is a mistake of whoever made the rule set, never of a policy.
+// referred to exists, that values have their sizes, that chains do not go in circles or too deep, and that no field is loaded of a
+// packet that has another in its place: what a field needs is asked before it in its rule, or on every way to its chain. What it finds is
+// a mistake of whoever made the rule set, never of a policy.
 func (r *Ruleset) Check() error {
 	c := checker{
 		chains: make(map[string]*checked, len(r.Chains)), sets: make(map[string]*Set), maps: make(map[string]*Map, len(r.Maps)),
 		counters: make(map[string]bool, len(r.Counters)), limits: make(map[string]bool), mapDepths: make(map[string]int),
-		protocols: make(map[string]In), number: -1,
+		number: -1,
 	}
 	for _, s := range r.Sets {
 		c.unique("set", s.Name, c.sets[s.Name] != nil)
@@ -70,6 +71,9 @@ func (r *Ruleset) Check() error {
 			}
 		}
 	}
+	if c.errs == nil {
+		c.needs(r)
+	}
 	return errors.Join(c.errs...)
 }
 
@@ -85,7 +89,6 @@ type checker struct {
 	counters  map[string]bool
 	limits    map[string]bool
 	mapDepths map[string]int
-	protocols map[string]In // of maps with a protocol in their keys, those of the elements
 }
 
 // checked is a chain, and the number of chains on the longest way from it on, itself included: 0 before that is known, -1 while it is
@@ -160,25 +163,24 @@ func (c *checker) rule(r *Rule) {
 		c.failf("it says nothing")
 	}
 	for i, e := range r.Exprs {
-		before := r.Exprs[:i]
 		switch e := e.(type) {
 		case Cmp:
-			c.field(e.Field, before)
+			c.field(e.Field)
 			c.mask(e.Field, e.Mask)
 			c.value(e.Field, e.Value)
 			if e.Wildcard && (!e.Field.IsName() || len(e.Value) == 0 || e.Op > Ne) {
 				c.failf("%s has no wildcard", e.Field)
 			}
 		case In:
-			c.field(e.Field, before)
+			c.field(e.Field)
 			c.intervals(e.Field, e.Elems)
 		case Lookup:
-			c.field(e.Field, before)
+			c.field(e.Field)
 			c.mask(e.Field, e.Mask)
 			c.holder(e.Set, e.Field)
 			c.length(e)
 		case VMap:
-			c.field(e.Field, before)
+			c.field(e.Field)
 			elems := make([]Interval, len(e.Elems))
 			for i, el := range e.Elems {
 				elems[i] = el.Interval
@@ -186,7 +188,7 @@ func (c *checker) rule(r *Rule) {
 			}
 			c.intervals(e.Field, elems)
 		case VMapRef:
-			c.vmapRef(e, before)
+			c.vmapRef(e)
 		case Count:
 			if !c.counters[e.Counter] {
 				c.failf("there is no counter %q", e.Counter)
@@ -199,7 +201,7 @@ func (c *checker) rule(r *Rule) {
 			c.rate(e.Rate)
 		case ConnLimit:
 		case Meter:
-			c.field(e.Field, before)
+			c.field(e.Field)
 			c.mask(e.Field, e.Mask)
 			c.meter(e)
 		case Log:
@@ -309,35 +311,54 @@ func (c *checker) intervals(f Field, elems []Interval) {
 	}
 }
 
-// field checks that a field is there to be loaded, given what the rule has matched before.
-func (c *checker) field(f Field, before []Expr) {
-	i, ok := f.info()
-	if !ok {
+func (c *checker) field(f Field) {
+	if _, ok := f.info(); !ok {
 		c.failf("%s is not known", f)
-	}
-	for _, n := range i.needs {
-		if !slices.ContainsFunc(before, n.metBy) {
-			c.failf("%s without %s before it", f, n.field)
-		}
 	}
 }
 
-// metBy tells whether an expression lets only packets on that meet the need.
-func (n need) metBy(e Expr) bool {
-	switch e := e.(type) {
-	case Cmp:
-		return e.Field == n.field && e.Op == Eq && e.Mask == nil && slices.Contains(n.values, num(e.Value))
-	case In:
-		return e.Field == n.field && !e.Not && !slices.ContainsFunc(e.Elems, func(i Interval) bool {
-			for v := num(i.Lo); v <= num(i.Hi); v++ {
-				if !slices.Contains(n.values, v) {
-					return true
+// needs checks that fields are there to be loaded, of a rule set that is sound but for that.
+func (c *checker) needs(r *Ruleset) {
+	flow := newFlow(r)
+	for _, ch := range r.Chains {
+		c.kind, c.name = "chain", ch.Name
+		known := flow.chains[ch.Name].known
+		for i, rule := range ch.Rules {
+			c.number = i
+			k := known
+			for _, e := range rule.Exprs {
+				switch e := e.(type) {
+				case Cmp:
+					c.need(e.Field, &k)
+				case In:
+					c.need(e.Field, &k)
+				case Lookup:
+					c.need(e.Field, &k)
+				case VMap:
+					c.need(e.Field, &k)
+				case Meter:
+					c.need(e.Field, &k)
+				case VMapRef:
+					k.and(&flow.maps[e.Map].keys)
+					for _, key := range e.Keys {
+						c.need(key.Field, &k)
+					}
 				}
+				k.ask(e)
 			}
-			return false
-		})
+		}
+		c.number = -1
 	}
-	return false
+}
+
+// need checks that what a field needs is known.
+func (c *checker) need(f Field, k *known) {
+	i, _ := f.info()
+	for j := range i.needs {
+		if n := &i.needs[j]; !k.meets(n) {
+			c.failf("%s without %s before it", f, n.field)
+		}
+	}
 }
 
 // depth is the number of chains on the longest way from a chain on, itself included.

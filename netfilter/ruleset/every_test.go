@@ -41,7 +41,13 @@ func every() []Expr {
 }
 
 // expr is an expression that meets the need.
-func (n need) expr() Expr { return Cmp{Field: n.field, Value: n.field.Value(n.values[0])} }
+func (n need) expr() Expr {
+	for v := uint64(0); ; v++ {
+		if n.has(byte(v)) {
+			return Cmp{Field: n.field, Value: n.field.Value(v)}
+		}
+	}
+}
 
 func mapElem(v Verdict, key ...byte) MapElem { return MapElem{Interval{key, key}, v} }
 

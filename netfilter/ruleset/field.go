@@ -76,18 +76,26 @@ type wordOf struct {
 
 // need is what must have matched before a field means anything: another field that is one of some values.
 type need struct {
-	field  Field
-	values []uint64
+	field Field
+	octets
+}
+
+func needOf(f Field, values ...byte) need {
+	n := need{field: f}
+	for _, v := range values {
+		n.add(v, v)
+	}
+	return n
 }
 
 // What fields need.
 var (
-	needIPv4  = need{NFProto, []uint64{IPv4}}
-	needIPv6  = need{NFProto, []uint64{IPv6}}
-	needPorts = need{L4Proto, []uint64{6, 17, 33, 132, 136}}
-	needICMP  = need{L4Proto, []uint64{1}}
-	needICMP6 = need{L4Proto, []uint64{58}}
-	needEther = need{IIfType, []uint64{IfEther}}
+	needIPv4  = needOf(NFProto, IPv4)
+	needIPv6  = needOf(NFProto, IPv6)
+	needPorts = needOf(L4Proto, 6, 17, 33, 132, 136)
+	needICMP  = needOf(L4Proto, 1)
+	needICMP6 = needOf(L4Proto, 58)
+	needEther = needOf(IIfType, IfEther)
 )
 
 // fieldInfo is an entry of the table of fields.

@@ -1,6 +1,7 @@
 package ruleset
 
 import (
+	"encoding/binary"
 	"net/netip"
 
 	"ringwall/rules/addrset"
@@ -17,15 +18,40 @@ func text(s string) value {
 	return valueOf(b[:])
 }
 
-// addressOf is an address as a value, false where it is not of the field's family.
-func addressOf(a netip.Addr, six bool) (value, bool) {
+// addressIn is the address that a field means or, of a packet of the other family, what lies there, so many bytes from an offset on.
+func addressIn(pkt *policy.Packet, a netip.Addr, six bool, offset, size int) value {
 	switch {
 	case a.Is4() && !six:
-		return valueOfV4(addrset.V4(a)), true
+		return valueOfV4(addrset.V4(a))
 	case a.Is6() && six:
-		return addrset.V6(a), true
+		return addrset.V6(a)
 	}
-	return value{}, false
+	h := header(pkt)
+	return valueOf(h[offset:][:size])
+}
+
+// header is the packet's first 40 bytes, as far as they are known: of IPv4 half is transport.
+func header(pkt *policy.Packet) (h [40]byte) {
+	src, dst := pkt.Src.AsSlice(), pkt.Dst.AsSlice()
+	if pkt.Is6() {
+		h[0], h[6], h[7] = 0x60, pkt.Proto, pkt.HopLimit
+		copy(h[8:], src)
+		copy(h[24:], dst)
+		return h
+	}
+	h[0], h[8], h[9] = 0x45, pkt.HopLimit, pkt.Proto
+	copy(h[12:], src)
+	copy(h[16:], dst)
+	binary.BigEndian.PutUint32(h[20:], transport(pkt))
+	return h
+}
+
+// transport is the first 4 bytes of the transport header, whatever the protocol: they are loaded without a look at it.
+func transport(pkt *policy.Packet) uint32 {
+	if pkt.Proto == policy.ProtoICMP || pkt.Proto == policy.ProtoICMPv6 {
+		return uint32(pkt.Type)<<24 | uint32(pkt.Code)<<16
+	}
+	return uint32(pkt.Sport)<<16 | uint32(pkt.Dport)
 }
 
 // Priorities of conntrack: before, a packet has no connection.
@@ -36,7 +62,8 @@ func (w *walk) tracked() bool {
 	return w.priority >= conntrackPriority && w.Pkt.State != policy.Untracked && w.Pkt.State != policy.Invalid
 }
 
-// load loads a field of the packet, false where it has none: then the kernel leaves the rule. Every field has a case here.
+// load loads a field of the packet, false where it has none: then the kernel leaves the rule. What lies in headers is loaded as the kernel
+// loads it, by its place in them, whatever the packet has there. Every field has a case here.
 func (w *walk) load(f Field) (v value, ok bool) {
 	pkt := w.Pkt
 	switch f {
@@ -76,27 +103,26 @@ func (w *walk) load(f Field) (v value, ok bool) {
 	case Time:
 		return number(f, uint64(pkt.Time)*1e9), true
 	case Saddr4:
-		return addressOf(pkt.Src, false)
+		return addressIn(pkt, pkt.Src, false, 12, 4), true
 	case Daddr4:
-		return addressOf(pkt.Dst, false)
+		return addressIn(pkt, pkt.Dst, false, 16, 4), true
 	case Saddr6:
-		return addressOf(pkt.Src, true)
+		return addressIn(pkt, pkt.Src, true, 8, 16), true
 	case Daddr6:
-		return addressOf(pkt.Dst, true)
+		return addressIn(pkt, pkt.Dst, true, 24, 16), true
 	case HopLimit:
-		return number(f, uint64(pkt.HopLimit)), pkt.Is6()
+		if !pkt.Is6() {
+			return number(f, 0), true // fragment offset
+		}
+		return number(f, uint64(pkt.HopLimit)), true
 	case Sport:
-		return number(f, uint64(pkt.Sport)), policy.HasPorts(pkt.Proto)
+		return number(f, uint64(transport(pkt)>>16)), true
 	case Dport:
-		return number(f, uint64(pkt.Dport)), policy.HasPorts(pkt.Proto)
-	case ICMPType:
-		return number(f, uint64(pkt.Type)), pkt.Proto == policy.ProtoICMP
-	case ICMPCode:
-		return number(f, uint64(pkt.Code)), pkt.Proto == policy.ProtoICMP
-	case ICMP6Type:
-		return number(f, uint64(pkt.Type)), pkt.Proto == policy.ProtoICMPv6
-	case ICMP6Code:
-		return number(f, uint64(pkt.Code)), pkt.Proto == policy.ProtoICMPv6
+		return number(f, uint64(transport(pkt)&0xffff)), true
+	case ICMPType, ICMP6Type:
+		return number(f, uint64(transport(pkt)>>24)), true
+	case ICMPCode, ICMP6Code:
+		return number(f, uint64(transport(pkt)>>16&0xff)), true
 	case EtherSaddr:
 		return valueOf(pkt.MAC[:]), pkt.HasMAC
 	case IIfType:

@@ -172,7 +172,11 @@ func TestComparisons(t *testing.T) {
 		{Lookup{Field: Daddr4, Set: "net4"}, false},
 		{Lookup{Field: Daddr4, Set: "net4", Not: true}, true},
 		{Lookup{Field: Saddr4, Set: "meter4", Not: true}, false},
-		{Cmp{Field: Saddr6, Op: Ne, Value: make([]byte, 16)}, false}, // the packet has no such field
+		// The packet has no such fields. What lies in their place in its headers is loaded, what is not there at all ends the rule.
+		{Cmp{Field: Saddr6, Op: Ne, Value: make([]byte, 16)}, true},
+		{Cmp{Field: Saddr6, Value: []byte{0, 17, 0, 0, 10, 1, 2, 3, 10, 0, 0, 1, 0, 0, 0, 53}}, true},
+		{Cmp{Field: HopLimit, Value: []byte{0}}, true},
+		{Cmp{Field: ICMPCode, Value: []byte{0}}, true},
 		{Cmp{Field: SkUID, Op: Ne, Value: SkUID.Value(5)}, false},
 		{Cmp{Field: EtherSaddr, Op: Ne, Value: EtherSaddr.Value(5)}, false},
 	} {

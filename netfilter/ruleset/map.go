@@ -29,8 +29,8 @@ type MapElem struct {
 }
 
 // VMapRef looks fields up in a named map of just these fields; a key that is not in it ends the rule, and the next one is tried.
-// What the fields need must have matched before, but that ports need no more than L4Proto among the keys, without a mask, where
-// all the map's elements are of protocols that have ports.
+// What the fields need must be known before, but that ports need no more than L4Proto among the keys, where no rule masks it and all the
+// map's elements are of protocols that have ports.
 type VMapRef struct {
 	Keys []Key
 	Map  string
@@ -116,12 +116,9 @@ func (c *checker) checkMap(m *Map) {
 			return // of one mistake there may be very many
 		}
 	}
-	if slices.Contains(m.Keys, L4Proto) {
-		c.protocols[m.Name] = protocolsOf(m)
-	}
 }
 
-func (c *checker) vmapRef(r VMapRef, before []Expr) {
+func (c *checker) vmapRef(r VMapRef) {
 	m := c.maps[r.Map]
 	switch {
 	case m == nil:
@@ -131,34 +128,10 @@ func (c *checker) vmapRef(r VMapRef, before []Expr) {
 		c.failf("map %s is of %v, not of %v", r.Map, m.Keys, r.fields())
 		return
 	}
-	if i := slices.Index(m.Keys, L4Proto); i >= 0 && r.Keys[i].Mask == nil {
-		before = append(slices.Clip(before), c.protocols[r.Map])
-	}
 	for _, k := range r.Keys {
-		c.field(k.Field, before)
+		c.field(k.Field)
 		c.mask(k.Field, k.Mask)
 	}
-}
-
-// protocolsOf is what a key that is in the map has asked of the protocol, of a map whose elements have their lengths.
-func protocolsOf(m *Map) In {
-	in := In{Field: L4Proto}
-	at := 0
-	for _, f := range m.Keys[:max(slices.Index(m.Keys, L4Proto), 0)] {
-		at += f.Size()
-	}
-	var seen [256]bool
-	for _, e := range m.Elems {
-		for p := int(e.Lo[at]); p <= int(e.Hi[at]); p++ {
-			seen[p] = true
-		}
-	}
-	for p, is := range seen {
-		if is {
-			in.Elems = append(in.Elems, Interval{[]byte{byte(p)}, []byte{byte(p)}})
-		}
-	}
-	return in
 }
 
 // mapDepth is the number of chains on the longest way from a map's verdicts on.

@@ -14,7 +14,8 @@ import (
 )
 
 // WriteNFT writes the whole table in the syntax of nft 1.0.6, for `nft -f` in an empty rule set. Loaded so it lists as it does
-// when it came over netlink. Elements of dynamic sets are not part of it. The error is w's, or says what nft cannot express.
+// when it came over netlink, but that nft has rules ask for the family of every address, where the chain knows it, too. Elements of dynamic
+// sets are not part of it. The error is w's, or says what nft cannot express.
 func (r *Ruleset) WriteNFT(w io.Writer) error {
 	p := printer{w: bufio.NewWriter(w)}
 	p.line("table inet %s {", TableName)
