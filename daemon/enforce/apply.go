@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync"
 
 	"ringwall/daemon/store"
 	"ringwall/netfilter/kernel"
@@ -60,7 +61,8 @@ func (e *Enforcer) Apply(ctx context.Context, c *Candidate, from Source) (*Repor
 
 // apply is Apply, for good or, with a record, as the pending change.
 func (e *Enforcer) apply(ctx context.Context, c *Candidate, from Source, pending *store.Pending) (*Report, error) {
-	r := e.report(c)
+	r, compared := e.beginReport(c)
+	defer compared()
 	if !c.OK() {
 		r.Open = e.Open(ctx)
 		return r, nil
@@ -306,9 +308,19 @@ func (e *Enforcer) lastGood() (Running, error) {
 
 // report begins the report of a candidate.
 func (e *Enforcer) report(c *Candidate) *Report {
-	r := &Report{Policy: c.Entry, Digest: c.Digest, Rules: c.Rules(), Diagnostics: c.Diags}
-	if c.OK() {
-		r.Changes = changes(e.running.Candidate, c)
-	}
+	r, compared := e.beginReport(c)
+	compared()
 	return r
+}
+
+// beginReport is report, where what changes is found out beside whoever compiles the candidate meanwhile: it is in the report once
+// compared has returned.
+func (e *Enforcer) beginReport(c *Candidate) (r *Report, compared func()) {
+	r = &Report{Policy: c.Entry, Digest: c.Digest, Rules: c.Rules(), Diagnostics: c.Diags}
+	running := e.running.Candidate
+	var comparing sync.WaitGroup
+	if c.OK() {
+		comparing.Go(func() { r.Changes = changes(running, c) })
+	}
+	return r, comparing.Wait
 }

@@ -19,6 +19,10 @@ const (
 	slackShare   = 16
 )
 
+// limitFor is by how much the heap's limit must be above what it is for so much garbage: a collection begins when seven tenths of that are
+// used.
+func limitFor(slack int64) int64 { return slack / 7 * 10 }
+
 // slackHeld: somebody has slack, and what the collector was told before is not to be seen. There is one collector, and in tests there are
 // several daemons.
 var slackHeld atomic.Bool
@@ -39,7 +43,7 @@ func (e *Enforcer) Slack() (end func()) {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	room := int64(m.Sys-m.HeapReleased) + min(slack, int64(uint64(machine.Totalram)*uint64(machine.Unit))/slackShare)
+	room := int64(m.Sys-m.HeapReleased) + limitFor(min(slack, int64(uint64(machine.Totalram)*uint64(machine.Unit))/slackShare))
 	limit := debug.SetMemoryLimit(-1)
 	debug.SetMemoryLimit(min(room, limit))
 	percent := debug.SetGCPercent(-1)

@@ -125,9 +125,9 @@ func BenchmarkStages(b *testing.B) {
 					s.of("digest", func() { c.Bundle, c.Digest = rec.Bundle(), rec.Digest() })
 					s.of("tests", func() { c.Tests = check.Tests(c.Policy) })
 					s.of("guard", func() { e.Guard(c, false) })
-					var r *Report
-					s.of("report", func() { r = e.report(c) })
+					r, compared := e.beginReport(c)
 					s.of("compile", func() { e.prove(c) })
+					s.of("report", compared)
 					var change *kernel.Change
 					s.of("plan", func() {
 						change, err = e.conn.Plan(ctx, c.proof.rules)

@@ -88,12 +88,13 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 		leastShare = 10        // a probe must take one in so many items
 		tie        = 1.0 / 256 // of the cost: closer ones stay in the order that guesses put them in, so that an edit seldom makes them change places
 	)
+	some := b.sample(items)
 	t, chosen, most := &b.trials[0], &b.trials[1], math.Inf(1)
 	for _, c := range best[:min(tried, len(best))] {
 		if c.cost > most/(1-tie) {
 			break
 		}
-		if !b.try(t, items, c.probe, late, most) {
+		if !b.try(t, items, some, c.probe, late, most) {
 			continue
 		}
 		if n := t.members; n < 64 && leastShare*n < real {
@@ -103,6 +104,9 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 	}
 	if most/(1-tie) >= costTest*0.6*float64(len(items)) {
 		return nil
+	}
+	if some != nil {
+		b.try(chosen, items, nil, chosen.probe, late, math.Inf(1))
 	}
 	return b.separate(items, cell, chosen)
 }

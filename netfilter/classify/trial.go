@@ -38,9 +38,24 @@ type numbered struct {
 // staysOut is the number of no cluster.
 const staysOut = -1
 
+// sample tells of many items which are looked at to compare probes, about one in eight; nil where all are. That depends on each item's box
+// alone, so that an edit hardly changes how probes compare.
+func (b *builder) sample(items []item) (some []bool) {
+	const many = 4096
+	if len(items) < many {
+		return nil
+	}
+	some = make([]bool, len(items))
+	for i := range items {
+		some[i] = items[i].marks(8)
+	}
+	return some
+}
+
 // try finds what a probe does with items; false where that costs no less than most. A member that needs too many guards is late or, where
-// that is not allowed, stays outside.
-func (b *builder) try(t *trial, items []item, p Probe, mayBeLate bool, most float64) bool {
+// that is not allowed, stays outside. Where only some members are looked at the costs of all are taken from theirs, and what becomes of the
+// others is not known.
+func (b *builder) try(t *trial, items []item, some []bool, p Probe, mayBeLate bool, most float64) bool {
 	t.begin(p, len(items))
 	out := newOutside(b, p, items)
 	t.outside = out
@@ -73,11 +88,13 @@ func (b *builder) try(t *trial, items []item, p Probe, mayBeLate bool, most floa
 		rest := guess(float64(len(items) - t.members))
 		return p.cost() + (inside+float64(len(t.late))*(2*costJump+rest))/real + (1-float64(t.members)/real)*rest
 	}
+	begun, members, tried := total(), t.members, 0
 	var guards []int32
 	for i := range items {
-		if t.of[i] == staysOut {
+		if t.of[i] == staysOut || some != nil && !some[i] {
 			continue
 		}
+		tried++
 		m, c := &items[i], &t.clusters[t.of[i]]
 		guards = out.meeting(guards[:0], m, c.value, 0, m.line, limit+1)
 		if len(guards) == 0 {
@@ -105,6 +122,9 @@ func (b *builder) try(t *trial, items []item, p Probe, mayBeLate bool, most floa
 		}
 	}
 	t.cost = total()
+	if tried > 0 {
+		t.cost = begun + (t.cost-begun)*float64(members)/float64(tried)
+	}
 	return t.cost < most
 }
 

@@ -40,10 +40,15 @@ func (c *compiler) boxes(r *policy.Rule, f family) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys = product(keys, expiry(r))
-	whats := trafficBoxes(traffic{what: m.What, sport: m.Sport}, f)
+	if r.Expires != 0 {
+		keys = product(keys, expiry(r))
+	}
 	from := c.spans(m.From, f, f.saddr(), owner+"/from")
 	to := c.spans(m.To, f, f.daddr(), owner+"/to")
+	if len(from) == 0 || len(to) == 0 {
+		return nil, nil
+	}
+	whats := trafficBoxes(traffic{what: m.What, sport: m.Sport}, f)
 	if len(keys)*len(whats)*len(from)*len(to) > mostBoxes {
 		return c.coarse(r, f)
 	}

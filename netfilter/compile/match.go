@@ -45,6 +45,9 @@ func (c *compiler) familyLines(m *policy.Match, owner string, f family) ([]conj,
 
 // keyLines matches what a rule asks for beside protocols, ports and addresses.
 func keyLines(m *policy.Match) ([]conj, error) {
+	if m.IIf.IsAny() && m.OIf.IsAny() && m.Mark.IsAny() && m.User.IsAny() && m.Group.IsAny() && m.MAC.IsAny() {
+		return anything(), nil
+	}
 	return bounded(
 		patterns(ruleset.IIfName, m.IIf),
 		patterns(ruleset.OIfName, m.OIf),

@@ -30,6 +30,7 @@ func Load(fsys source.FS, entry string, opt Options) (*Policy, diag.List) {
 		mappings: map[string]Mapping{},
 		all:      newConditions(),
 		builtin:  map[string]Addrs{},
+		draft:    draft{places: map[string]diag.Span{}},
 		effort:   effort{most: freeEffort},
 		spare:    effort{most: freeEffort},
 		p: &Policy{
@@ -77,6 +78,7 @@ type loader struct {
 
 	written   map[string]setting // settings that files may repeat but not change, by path: "defaults.in"
 	rules     int                // read so far
+	draft     draft              // of the rule at hand
 	syntax    syntax.Reader
 	listBytes int64      // of all list files
 	listNames int        // how often a set named one

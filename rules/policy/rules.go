@@ -76,7 +76,9 @@ func (l *loader) rule(dir Dir, n *syntax.Node) {
 		}
 		return
 	}
-	r := &draft{Rule: Rule{List: dir, At: n.At}, conditions: l.all, places: map[string]diag.Span{}, enabled: true}
+	r := &l.draft
+	clear(r.places)
+	*r = draft{Rule: Rule{List: dir, At: n.At}, conditions: l.all, places: r.places, enabled: true}
 	first := len(l.diags)
 	l.fields(n, dir.String(), func(key, value *syntax.Node) {
 		r.places[key.Text] = key.At

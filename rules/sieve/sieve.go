@@ -19,26 +19,34 @@ type Range = addrset.Range[Key]
 
 // Sieve is a fixed list of rules, numbered from 0. It may be shared between goroutines.
 type Sieve struct {
-	words int // of a row
-	axes  []axis
-	all   row // every rule
+	axes []axis
+	all  axis // takes every rule
 }
 
 // axis is one dimension of packets, cut where the rules that take a value change.
 type axis struct {
 	number int
-	starts []Key // of intervals, rising; the first is 0
-	rows   []row // the rules that take the keys of each interval
-	absent row   // the rules that take a packet without a value on this axis
+	starts []Key   // of intervals, rising; the first is 0
+	rows   []int32 // the rules that take the keys of each interval, one row after the other
+	absent row     // the rules that take a packet without a value on this axis
+	blocks []block // that rows are made of; the first is empty
 }
 
-// row is a set of rules: bit i of word i/64.
-type row []uint64
+// row is a set of rules: the numbers of its blocks.
+type row []int32
 
-func (r row) set(i int)   { r[i/64] |= 1 << (i % 64) }
-func (r row) clear(i int) { r[i/64] &^= 1 << (i % 64) }
+// block is a part of a row: bit i of word i/64. Rows of neighbouring intervals differ in few rules, and share the other blocks.
+type block [blockWords]uint64
 
-// The bounds of an axis: how many ends of ranges it looks at, and how many bytes its rows may have. Beyond them it grows coarser.
+const (
+	blockWords = 8
+	blockRules = 64 * blockWords
+)
+
+func (b *block) set(i int)   { b[i/64] |= 1 << (i % 64) }
+func (b *block) clear(i int) { b[i/64] &^= 1 << (i % 64) }
+
+// The bounds of an axis: how many ends of ranges it looks at, and about how many bytes its rows may have. Beyond them it grows coarser.
 const (
 	mostEnds  = 1 << 18
 	mostBytes = 8 << 20
@@ -47,11 +55,12 @@ const (
 // New makes a Sieve of so many rules. asks is the keys of an axis that a rule takes; false where the rule takes every packet
 // there, also one without a value. The ranges may come in any order and overlap.
 func New(rules, axes int, asks func(rule, axis int) ([]Range, bool)) *Sieve {
-	s := &Sieve{words: (rules + 63) / 64}
-	s.all = make(row, s.words)
+	s := new(Sieve)
+	full := make([]block, (rules+blockRules-1)/blockRules)
 	for i := range rules {
-		s.all.set(i)
+		full[i/blockRules].set(i % blockRules)
 	}
+	s.all.absent = newRows(&s.all).row(full)
 	for n := range axes {
 		if a, ok := newAxis(n, rules, func(rule int) ([]Range, bool) { return asks(rule, n) }); ok {
 			s.axes = append(s.axes, a)
@@ -62,27 +71,41 @@ func New(rules, axes int, asks func(rule, axis int) ([]Range, bool)) *Sieve {
 
 // Find appends the rules, in order, that could take a packet. value is the packet's on an axis, false where it has none.
 func (s *Sieve) Find(dst []int32, value func(axis int) (Key, bool)) []int32 {
-	const first = 4 // rows that are met at once: a branch for each takes longer than to look at it
-	rows := [16]row{s.all, s.all, s.all, s.all}
-	n := min(len(s.axes), len(rows))
+	const first = 4 // axes that are met at once
+	type part struct {
+		row
+		blocks []block
+	}
+	all := part{s.all.absent, s.all.blocks}
+	parts := [16]part{all, all, all, all}
+	n := min(len(s.axes), len(parts))
 	for i := range s.axes[:n] {
 		a := &s.axes[i]
-		rows[i] = a.absent
+		parts[i] = part{a.absent, a.blocks}
 		if k, ok := value(a.number); ok {
-			rows[i] = a.at(k)
+			parts[i].row = a.at(k)
 		}
 	}
-	r0, r1, r2, r3 := rows[0][:s.words], rows[1][:s.words], rows[2][:s.words], rows[3][:s.words]
-	for w := range s.words {
-		x := r0[w] & r1[w] & r2[w] & r3[w]
-		if x == 0 {
+	size := len(all.row)
+	r0, r1, r2, r3 := parts[0].row[:size], parts[1].row[:size], parts[2].row[:size], parts[3].row[:size]
+	rest := parts[first:max(first, n)]
+	for at := range size {
+		n0, n1, n2, n3 := r0[at], r1[at], r2[at], r3[at]
+		if n0 == 0 || n1 == 0 || n2 == 0 || n3 == 0 {
 			continue
 		}
-		for _, r := range rows[first:max(first, n)] {
-			x &= r[w]
-		}
-		for ; x != 0; x &= x - 1 {
-			dst = append(dst, int32(64*w+bits.TrailingZeros64(x)))
+		b0, b1, b2, b3 := &parts[0].blocks[n0], &parts[1].blocks[n1], &parts[2].blocks[n2], &parts[3].blocks[n3]
+		for w := range blockWords {
+			x := b0[w] & b1[w] & b2[w] & b3[w]
+			if x == 0 {
+				continue
+			}
+			for i := range rest {
+				x &= rest[i].blocks[rest[i].row[at]][w]
+			}
+			for ; x != 0; x &= x - 1 {
+				dst = append(dst, int32(at*blockRules+64*w+bits.TrailingZeros64(x)))
+			}
 		}
 	}
 	return dst
@@ -99,7 +122,8 @@ func (a *axis) at(k Key) row {
 			hi = mid
 		}
 	}
-	return a.rows[lo]
+	size := len(a.absent)
+	return a.rows[lo*size:][:size]
 }
 
 // end is where a range begins or has ended.
@@ -111,14 +135,15 @@ type end struct {
 
 // newAxis makes an axis, false where every rule takes everything.
 func newAxis(number, rules int, asks func(rule int) ([]Range, bool)) (axis, bool) {
-	a := axis{number: number, absent: make(row, (rules+63)/64)}
+	a := axis{number: number}
+	absent := make([]block, (rules+blockRules-1)/blockRules)
 	var ends []end
 	most := min(max(mostEnds/2/rules, 8), 1024)
 	asked := false
 	for rule := range rules {
 		ranges, asksFor := asks(rule)
 		if !asksFor {
-			a.absent.set(rule)
+			absent[rule/blockRules].set(rule % blockRules)
 			continue
 		}
 		if !asked {
@@ -135,7 +160,7 @@ func newAxis(number, rules int, asks func(rule int) ([]Range, bool)) (axis, bool
 		return a, false
 	}
 	slices.SortFunc(ends, func(a, b end) int { return a.at.Compare(b.at) })
-	a.cut(ends, rules)
+	a.cut(ends, rules, absent)
 	return a, true
 }
 
@@ -160,20 +185,28 @@ func coarser(ranges []Range, most int) []Range {
 }
 
 // cut makes the intervals between the sorted ends, several in one where there would be too many: such a one has all the rules
-// of its parts.
-func (a *axis) cut(ends []end, rules int) {
+// of its parts. Rules that ask for nothing on the axis are absent.
+func (a *axis) cut(ends []end, rules int, absent []block) {
 	places := 1
 	for i := range ends {
 		if i == 0 || ends[i].at != ends[i-1].at {
 			places++
 		}
 	}
-	together := 1 + places*len(a.absent)*8/mostBytes
-	a.starts, a.rows = make([]Key, 0, 1+places/together), make([]row, 0, 1+places/together)
+	together := 1 + places*(4*len(absent)+8*blockWords)/mostBytes
 	open := make([]int32, rules) // how many of a rule's ranges the key is in
-	now := slices.Clone(a.absent)
-	interned := newRows()
-	here, at := slices.Clone(now), Key{}
+	interned := newRows(a)
+	a.absent = interned.row(absent)
+	a.starts, a.rows = make([]Key, 0, 1+places/together), make([]int32, 0, (1+places/together)*len(absent))
+	now, here := slices.Clone(absent), absent
+	edited := newEdits(len(absent))
+	current, at := slices.Clone(a.absent), Key{}
+	push := func() {
+		for _, i := range edited.list {
+			current[i] = interned.number(here[i])
+		}
+		a.starts, a.rows = append(a.starts, at), append(a.rows, current...)
+	}
 	place := 0
 	for i := 0; i < len(ends); {
 		next := ends[i].at
@@ -182,49 +215,82 @@ func (a *axis) cut(ends []end, rules int) {
 		}
 		cuts := place%together == 0
 		if cuts && next != (Key{}) {
-			a.push(at, interned.of(here))
+			push()
+			edited.keep(func(i int32) bool { return here[i] != now[i] })
 			at = next
 		}
 		for ; i < len(ends) && ends[i].at == next; i++ {
 			rule := int(ends[i].rule)
+			in, bit := rule/blockRules, rule%blockRules
 			if ends[i].open {
 				if open[rule]++; open[rule] == 1 {
-					now.set(rule)
-					here.set(rule)
+					now[in].set(bit)
+					here[in].set(bit)
+					edited.add(in)
 				}
 			} else if open[rule]--; open[rule] == 0 {
-				now.clear(rule)
+				now[in].clear(bit)
+				edited.add(in)
 			}
 		}
 		if cuts {
-			copy(here, now)
+			for _, i := range edited.list {
+				here[i] = now[i]
+			}
 		}
 	}
-	a.push(at, interned.of(here))
+	push()
 }
 
-func (a *axis) push(at Key, r row) {
-	a.starts, a.rows = append(a.starts, at), append(a.rows, r)
+// edits is the blocks of a row that are other ones than before.
+type edits struct {
+	list []int32
+	is   []bool
 }
 
-// rows keeps one copy of equal rows.
-type rows map[uint64][]row
+func newEdits(blocks int) *edits { return &edits{is: make([]bool, blocks)} }
 
-func newRows() rows { return make(rows) }
+func (e *edits) add(block int) {
+	if !e.is[block] {
+		e.is[block] = true
+		e.list = append(e.list, int32(block))
+	}
+}
 
-// of is the copy of a row.
-func (rs rows) of(r row) row {
-	h := uint64(14695981039346656037)
-	for _, w := range r {
-		h = (h ^ w) * 1099511628211
-		h ^= h >> 29
+// keep forgets all but some.
+func (e *edits) keep(some func(block int32) bool) {
+	e.list = slices.DeleteFunc(e.list, func(i int32) bool {
+		e.is[i] = some(i)
+		return !e.is[i]
+	})
+}
+
+// rows makes rows of an axis, whose equal blocks are one.
+type rows struct {
+	*axis
+	numbers map[block]int32
+}
+
+func newRows(a *axis) rows {
+	a.blocks = []block{{}}
+	return rows{a, map[block]int32{{}: 0}}
+}
+
+// number is the number of a block.
+func (rs rows) number(b block) int32 {
+	n, ok := rs.numbers[b]
+	if !ok {
+		n = int32(len(rs.blocks))
+		rs.blocks, rs.numbers[b] = append(rs.blocks, b), n
 	}
-	for _, have := range rs[h] {
-		if slices.Equal(have, r) {
-			return have
-		}
+	return n
+}
+
+// row is the row of some blocks.
+func (rs rows) row(blocks []block) row {
+	out := make(row, len(blocks))
+	for i := range blocks {
+		out[i] = rs.number(blocks[i])
 	}
-	r = slices.Clone(r)
-	rs[h] = append(rs[h], r)
-	return r
+	return out
 }
