@@ -242,7 +242,8 @@ func (b *builder) reduce(items []item, cell *Box) []item {
 		it := &items[i]
 		covered := false
 		for j := max(0, len(out)-few); j < len(out) && !covered; j++ {
-			covered = !b.loose(&out[j]) && out[j].covers(&it.Box)
+			o := &out[j]
+			covered = o.bits[Src] <= it.bits[Src] && o.bits[Dst] <= it.bits[Dst] && o.covers(&it.Box) && !b.loose(o)
 		}
 		if covered {
 			continue
