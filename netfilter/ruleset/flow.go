@@ -219,8 +219,17 @@ func (f *flow) elements(p *place) {
 
 // rules finds the ways from a chain.
 func (f *flow) rules(p *place) {
-	p.ways = make([]edge, 0, len(p.chain.Rules))
+	n := 0
 	for _, r := range p.chain.Rules {
+		if r.leadsOn() {
+			n++
+		}
+	}
+	p.ways = make([]edge, 0, n)
+	for _, r := range p.chain.Rules {
+		if !r.leadsOn() {
+			continue
+		}
 		k := anything
 		for _, e := range r.Exprs {
 			switch e := e.(type) {
@@ -244,6 +253,15 @@ func (f *flow) rules(p *place) {
 			}
 		}
 	}
+}
+
+// leadsOn tells whether a rule leads to another chain, as far as its end tells.
+func (r *Rule) leadsOn() bool {
+	if len(r.Exprs) == 0 {
+		return false
+	}
+	v, is := r.Exprs[len(r.Exprs)-1].(Verdict)
+	return !is || v.Chain != ""
 }
 
 func (f *flow) leads(p *place, v Verdict, k *known) {
