@@ -137,6 +137,7 @@ func TestKernelWithoutMemory(t *testing.T) {
 	var limited atomic.Bool
 	w, prober := probed(t, func(c *Config) {
 		notify := c.Notify
+		c.Watchdog = 100 * time.Millisecond // the loop says something now and then
 		c.Notify = func(state string) {
 			thread.Store(int64(unix.Gettid()))
 			if limited.Load() {

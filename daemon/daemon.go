@@ -38,7 +38,8 @@ type Config struct {
 	LogGroup uint16           // nflog group of the rules' logs; 0 stands for enforce.DefaultLogGroup
 	Hangup   <-chan os.Signal // each signal reloads; nil for none
 	Log      *slog.Logger     // nil for none
-	Tick     time.Duration    // how often the table is looked at; 0 stands for half a second
+	Tick     time.Duration    // how often the table is looked at where others can change it; 0 stands for half a second
+	Watchdog time.Duration    // how often at least the service manager wants a sign of life; 0 for never
 	Wait     time.Duration    // for another process that holds the state directory; 0 stands for 5 seconds
 	Watch    watch.Options
 	Kernel   kernel.Options
@@ -71,6 +72,7 @@ type daemon struct {
 	heals   uint64
 	guard   guard
 	window  window
+	pace    pace
 	keeper  keeper
 	prover  prover
 	rest    atomic.Uint64   // bytes of the heap when memory was last given back
@@ -216,33 +218,42 @@ func (d *daemon) start(ctx context.Context) error {
 
 // loop does one thing at a time until ctx ends.
 func (d *daemon) loop(ctx context.Context, failed <-chan error) error {
-	tick := time.NewTicker(d.cfg.Tick)
-	defer tick.Stop()
+	d.pace.start(d.pause())
+	defer d.pace.timer.Stop()
 	for {
+		var do func()
 		select {
 		case <-ctx.Done():
 			return nil
 		case err := <-failed:
 			return err
 		case <-d.watch.Changes():
-			d.filesChanged(ctx)
+			do = func() { d.filesChanged(ctx) }
 		case <-d.cfg.Hangup:
-			d.log.Info("SIGHUP: reload")
-			d.reloadFiles(ctx)
+			do = func() {
+				d.log.Info("SIGHUP: reload")
+				d.reloadFiles(ctx)
+			}
 		case call := <-d.calls:
-			call()
-			d.keeper.used = time.Now()
+			do = func() {
+				call()
+				d.keeper.used = time.Now()
+			}
 		case err := <-d.keeper.done:
-			d.keeper.end(d, err)
+			do = func() { d.keeper.end(d, err) }
 		case r := <-d.prover.done:
-			d.prover.end(d, r)
+			do = func() { d.prover.end(d, r) }
 		case e, more := <-d.guard.events:
-			d.guard.hear(ctx, d, e, more)
+			do = func() { d.guard.hear(ctx, d, e, more) }
 		case <-d.guard.wake:
-			d.guard.look(ctx, d)
-		case <-tick.C:
-			d.keep(ctx)
+			do = func() { d.guard.look(ctx, d) }
+		case <-d.pace.timer.C:
+			d.pace.fired()
+			do = func() { d.keep(ctx) }
 		}
+		d.alive(aliveAfter)
+		do()
+		d.pace.plan(d.pause())
 	}
 }
 
@@ -252,7 +263,6 @@ const refreshAfter = 2 * time.Second
 
 // keep looks after what time and others change: the kernel's table, a reload that failed for no fault of the policy.
 func (d *daemon) keep(ctx context.Context) {
-	d.cfg.Notify("WATCHDOG=1")
 	if !d.again.IsZero() && time.Now().After(d.again) {
 		d.reloadFiles(ctx)
 	}

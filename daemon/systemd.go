@@ -79,6 +79,16 @@ func (n *notifier) next() (state string, more bool) {
 	return state, n.sending
 }
 
+// SystemdWatchdog is how often at least the service manager that started this process wants a sign of life, for Config.Watchdog; 0 where it
+// wants none.
+func SystemdWatchdog() time.Duration {
+	every, err := sd.SdWatchdogEnabled(false)
+	if err != nil {
+		return 0 // what it says is no time
+	}
+	return every
+}
+
 // keptName is the name of the owning socket in the service manager's store.
 const keptName = "nft"
 

@@ -53,7 +53,7 @@ func (f *front) runVerb() *cobra.Command {
 			log := f.logger()
 			return daemon.Run(cmd.Context(), daemon.Config{
 				Policy: absolute(f.config), Owner: f.owner, State: f.stateDir, Socket: f.socket, Confirm: own.Confirm,
-				Build: version, Hangup: hangup, Log: log, Notify: daemon.Systemd(log),
+				Build: version, Hangup: hangup, Log: log, Notify: daemon.Systemd(log), Watchdog: daemon.SystemdWatchdog(),
 				Kept: daemon.SystemdKept(), Keep: daemon.SystemdKeep(log),
 			})
 		},

@@ -18,10 +18,13 @@ func (e *Enforcer) noteStale(c *kernel.Change) {
 	}
 }
 
+// Stale tells whether Refresh has anything to do, now or later.
+func (e *Enforcer) Stale() bool { return !e.stale.IsZero() && e.running.rules != nil }
+
 // Refresh has the comments of the table's rules name the places where these stand in their files now, if they have not for a time. Nothing
 // but `nft list` shows them.
 func (e *Enforcer) Refresh(ctx context.Context, after time.Duration) error {
-	if e.stale.IsZero() || e.running.rules == nil || time.Since(e.stale) < after {
+	if !e.Stale() || time.Since(e.stale) < after {
 		return nil
 	}
 	e.stale = time.Time{}

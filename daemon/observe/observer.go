@@ -184,6 +184,9 @@ func (o *Observer) Keep(ctx context.Context, running *enforce.Candidate, bans fu
 	}
 }
 
+// Active tells whether Keep has anything to do.
+func (o *Observer) Active() bool { return o.cand != nil && !o.note.Ended }
+
 // compare begins to prepare, beside the caller.
 func (o *Observer) compare(running *enforce.Candidate) {
 	o.plan, o.trouble = nil, "the policies are being compared"

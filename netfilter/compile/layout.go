@@ -63,15 +63,30 @@ func split[K addrset.Address[K]](l layout, s addrset.Set[K], counts []int) []add
 		held[at] = s
 		return held
 	}
-	lists := make([]addrset.Builder[K], len(l))
-	for at, n := range sizes {
-		lists[at].Grow(n)
+	// All processors take part: the first makes room for what the others have.
+	parts := slices.Collect(s.Parts(runtime.GOMAXPROCS(0)))
+	lists := make([][]addrset.Builder[K], len(parts))
+	var all sync.WaitGroup
+	for i, part := range parts {
+		all.Go(func() {
+			list := make([]addrset.Builder[K], len(l))
+			for at, n := range sizes {
+				if i > 0 {
+					n = n/len(parts) + n/8
+				}
+				list[at].Grow(n)
+			}
+			addrset.EachPrefix(part, func(first K, length int) {
+				list[l[length]].Add(addrset.Range[K]{Lo: first, Hi: first.Top(length)})
+			})
+			lists[i] = list
+		})
 	}
-	addrset.EachPrefix(s, func(first K, length int) {
-		lists[l[length]].Add(addrset.Range[K]{Lo: first, Hi: first.Top(length)})
-	})
-	for at := range lists {
-		held[at] = lists[at].Set()
+	all.Wait()
+	for _, list := range lists {
+		for at := range held {
+			held[at] = addrset.Join(held[at], list[at].Set())
+		}
 	}
 	return held
 }

@@ -203,7 +203,7 @@ func (b *bench) loads(t *testing.T) {
 	sizes := []size{{workload.Host, 10_000, 3}, {workload.FW, 10_000, 1}}
 	if !b.quick {
 		sizes = []size{{workload.Host, 10_000, 5}, {workload.ACL, 10_000, 3}, {workload.FW, 10_000, 3}, {workload.IPC, 10_000, 3}, {workload.Six, 10_000, 3},
-			{workload.Host, 100_000, 1}, {workload.ACL, 100_000, 1}, {workload.FW, 100_000, 1}}
+			{workload.Host, 100_000, 1}, {workload.ACL, 100_000, 1}, {workload.FW, 100_000, 1}, {workload.IPC, 100_000, 1}, {workload.Six, 100_000, 1}}
 	}
 	say("\nmedians; milliseconds, MB; plan is the look at what the kernel has, peak is beyond the process with the policy in memory")
 	say("  %-12s %8s %8s %8s %8s %8s %8s | %8s %8s", "", "compile", "verify", "plan", "commit", "peak", "kernel", "nft -f", "kernel")
