@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -24,6 +25,20 @@ func TestMemoryOfALargeList(t *testing.T) {
 	for i := range uint64(addresses) {
 		list = fmt.Appendf(list, "2001:db8:%x:%x:%x:%x:%x:%x\n", i>>16, i&0xffff, rng.Uint32N(1<<16), rng.Uint32N(1<<16), rng.Uint32N(1<<16), rng.Uint32N(1<<16))
 	}
+	// On a busy machine a peak far above all others was seen, once in many runs. Where a load needs too much, each try does.
+	var above []string
+	for range 3 {
+		if above = peaksAbove(t, bytes.Clone(list), 150+len(list)/mb, 40+24*addresses/mb); above == nil {
+			return
+		}
+	}
+	t.Errorf("with a file of %d MB: %q", len(list)/mb, above)
+}
+
+// peaksAbove takes a daemon through the life of a list, and returns what had its memory exceed a size at its peak, and by how much. After
+// each step it comes to rest below another size. Both are in MB.
+func peaksAbove(t *testing.T, list []byte, most, atRest int) (above []string) {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "list.txt")
 	write := func() {
@@ -41,12 +56,12 @@ func TestMemoryOfALargeList(t *testing.T) {
 		t.Helper()
 		until(t, what+" is enforced and the daemon at rest", func() (bool, string) {
 			rest := statusMB(t, p, "VmRSS")
-			return strings.Count(p.text(), "msg=enforced") == enforced && rest < 40+24*addresses/mb, fmt.Sprintf("%d MB", rest)
+			return strings.Count(p.text(), "msg=enforced") == enforced && rest < atRest, fmt.Sprintf("%d MB", rest)
 		})
-		if peak := statusMB(t, p, "VmHWM"); peak > 150+len(list)/mb {
-			t.Errorf("%s: the peak was %d MB, with a file of %d", what, peak, len(list)/mb)
-		} else {
-			t.Logf("%s: a peak of %d MB, %d at rest", what, peak, statusMB(t, p, "VmRSS"))
+		peak := statusMB(t, p, "VmHWM")
+		t.Logf("%s: a peak of %d MB, %d at rest", what, peak, statusMB(t, p, "VmRSS"))
+		if peak > most {
+			above = append(above, fmt.Sprintf("%s: a peak of %d MB", what, peak))
 		}
 	}
 	env := []string{fmt.Sprintf("GOGC=%d", policy.GCPercent)}
@@ -61,6 +76,8 @@ func TestMemoryOfALargeList(t *testing.T) {
 	copy(list, "2001:db7:")
 	w.handsOver(t, p, list)
 	settles(p, "a list that is handed over", 1)
+	p.kill()
+	return above
 }
 
 // handsOver has the daemon apply a policy with another list than the files have.
