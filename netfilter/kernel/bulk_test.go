@@ -121,6 +121,7 @@ func openBulk(b testing.TB) *enforce.Enforcer {
 // reload does what the daemon does when its files have changed, and returns how long it took to read them.
 func reload(b testing.TB, e *enforce.Enforcer, file string) (reading time.Duration) {
 	b.Helper()
+	defer e.Slack()()
 	opt := e.LoadOptions()
 	opt.NoLints, opt.Brief = true, true
 	begun := time.Now()
