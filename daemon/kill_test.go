@@ -118,7 +118,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 		b.turn(t)
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		until(t, "the reload has ended, or the process", func() (bool, string) {
-			return tr.quit.Load() || b.stored(texts[:]...) == b.now, victim.String()
+			return tr.quit.Load() || b.stored(texts[:]...) == b.now, victim.String() + ": " + tr.String()
 		})
 		tr.quiet(t, 200*time.Millisecond)
 		tr.stop(t)
@@ -176,6 +176,7 @@ func TestKilledAtRandom(t *testing.T) {
 			b := besiege(t, how.program)
 			p := b.spawn(t, b.how, nil)
 			b.answers(t, p, ruleCounts[b.now])
+			b.keeps(t, "before the first kill")
 			prober := b.pair.Probe(t, deniedPort, allowedPort)
 			rng := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 			starting := 0
@@ -246,6 +247,7 @@ func TestFailedAtEveryStep(t *testing.T) {
 		b.turn(t)
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		b.answers(t, p, ruleCounts[1-i])
+		b.keeps(t, "at first")
 	}
 	prober := b.pair.Probe(t, deniedPort, allowedPort)
 	tries, failed, met := map[step]int{}, map[step]bool{}, map[string]bool{}
@@ -286,7 +288,7 @@ func TestFailedAtEveryStep(t *testing.T) {
 		b.turn(t)
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		until(t, "the reload is stored, or has failed", func() (bool, string) {
-			return b.stored(texts[:]...) == b.now || strings.Contains(p.text()[said:], "level=ERROR"), victim.String()
+			return b.stored(texts[:]...) == b.now || strings.Contains(p.text()[said:], "level=ERROR"), victim.String() + ": " + tr.String()
 		})
 		tr.stop(t)
 		if table := list(); table != tables[0] && table != tables[1] {
@@ -297,6 +299,7 @@ func TestFailedAtEveryStep(t *testing.T) {
 		if list() != tables[b.now] {
 			t.Errorf("after a failure of %s, and a reload: not the file's table", victim)
 		}
+		b.keeps(t, "after a failure of "+victim.String()+", and a reload") // or the next reload would pass for stored before it is
 	}
 	prober.Closed(t)
 	t.Logf("failed: %d steps of %d: %v", len(failed), len(tries)-1, slices.Sorted(maps.Keys(met)))

@@ -120,9 +120,15 @@ func (tr *tracer) stop(t testing.TB) {
 func (tr *tracer) quiet(t testing.TB, d time.Duration) {
 	t.Helper()
 	until(t, "the process has nothing to do", func() (bool, string) {
-		since := time.Since(time.Unix(0, tr.latest.Load()))
-		return tr.busy.Load() == 0 && since >= d || tr.quit.Load(), fmt.Sprintf("%d steps under way, the latest %s ago", tr.busy.Load(), since)
+		return tr.busy.Load() == 0 && tr.rest() >= d || tr.quit.Load(), tr.String()
 	})
+}
+
+// rest is how long ago the latest step was.
+func (tr *tracer) rest() time.Duration { return time.Since(time.Unix(0, tr.latest.Load())) }
+
+func (tr *tracer) String() string {
+	return fmt.Sprintf("%d steps under way, the latest %s ago", tr.busy.Load(), tr.rest())
 }
 
 const traceOptions = unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE

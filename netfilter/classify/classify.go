@@ -30,6 +30,7 @@ type Node struct {
 	Steps []Step
 	Below int  // where it is not 0, only lines below this number are looked for
 	Rest  bool // of those, the ones that no probe has taken
+	total int  // what Bytes has found
 }
 
 // Step is one of three: a probe where Table is set, a call where Call is, and a test otherwise.
@@ -100,7 +101,18 @@ func (n *Node) Probes() bool {
 }
 
 // Bytes is about what a structure takes in the kernel, without what its targets do.
-func (n *Node) Bytes() int { return n.bytes(make(map[any]bool)) }
+func (n *Node) Bytes() int {
+	if n.total == 0 {
+		n.total = n.bytes(seen{make(map[*Node]bool), make(map[*Table]bool)})
+	}
+	return n.total
+}
+
+// seen is what is counted already.
+type seen struct {
+	nodes  map[*Node]bool
+	tables map[*Table]bool
+}
 
 // What the parts of a structure take, in bytes: a test is a rule, which the kernel has twice.
 const (
@@ -109,11 +121,11 @@ const (
 	caseBytes            = 100
 )
 
-func (n *Node) bytes(seen map[any]bool) (total int) {
-	if n == nil || seen[n] {
+func (n *Node) bytes(seen seen) (total int) {
+	if n == nil || seen.nodes[n] {
 		return 0
 	}
-	seen[n] = true
+	seen.nodes[n] = true
 	total = nodeBytes
 	for i := range n.Steps {
 		s := &n.Steps[i]
@@ -127,10 +139,10 @@ func (n *Node) bytes(seen map[any]bool) (total int) {
 		} else {
 			total += testBytes
 		}
-		if seen[t] {
+		if seen.tables[t] {
 			continue
 		}
-		seen[t] = true
+		seen.tables[t] = true
 		if !t.Few() {
 			total += tableBytes + caseBytes*len(t.Cases)
 		}
@@ -242,7 +254,8 @@ func (b *builder) reduce(items []item, cell *Box) []item {
 		it := &items[i]
 		covered := false
 		for j := max(0, len(out)-few); j < len(out) && !covered; j++ {
-			covered = !b.loose(&out[j]) && out[j].covers(&it.Box)
+			o := &out[j]
+			covered = o.bits[Src] <= it.bits[Src] && o.bits[Dst] <= it.bits[Dst] && o.covers(&it.Box) && !b.loose(o)
 		}
 		if covered {
 			continue

@@ -38,18 +38,18 @@ type numbered struct {
 // staysOut is the number of no cluster.
 const staysOut = -1
 
-// sample tells of many items which are looked at to compare probes, about one in eight; nil where all are. That depends on each item's box
-// alone, so that an edit hardly changes how probes compare.
-func (b *builder) sample(items []item) (some []bool) {
-	const many = 4096
-	if len(items) < many {
+// sample tells of many items which are looked at to compare probes, about a thousand and one in eight at least; nil where all are. That
+// depends on each item's box alone, so that an edit hardly changes how probes compare.
+func (b *builder) sample(items []item) (looked []bool) {
+	const some, share = 1024, 8
+	if len(items) < 2*some {
 		return nil
 	}
-	some = make([]bool, len(items))
+	looked = make([]bool, len(items))
 	for i := range items {
-		some[i] = items[i].marks(8)
+		looked[i] = items[i].marks(min(share, float64(len(items))/some))
 	}
-	return some
+	return looked
 }
 
 // try finds what a probe does with items; false where that costs no less than most. A member that needs too many guards is late or, where

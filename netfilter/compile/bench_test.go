@@ -3,6 +3,7 @@ package compile
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -54,6 +55,25 @@ func BenchmarkCompile(b *testing.B) {
 			}
 			b.ReportMetric((processor(b)-before)*1000/float64(runs), "cpu-ms/op")
 		})
+	}
+}
+
+// TestCompileAllocatesLittle bounds what compiling takes of memory for each rule: a reload of ten thousand is to need no collection.
+func TestCompileAllocatesLittle(t *testing.T) {
+	const rules, most = 2000, 10_000 // most is bytes for each
+	for _, shape := range workload.Shapes {
+		p := workload.Generate(shape, rules, 1).Policy()
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := Compile(p, Options{Unchecked: true}); err != nil {
+			t.Fatal(err)
+		}
+		runtime.ReadMemStats(&after)
+		if each := (after.TotalAlloc - before.TotalAlloc) / rules; each > most {
+			t.Errorf("%s: compiling allocates %d bytes for each rule, want at most %d", shape, each, most)
+		} else {
+			t.Logf("%s: %d bytes for each rule", shape, each)
+		}
 	}
 }
 

@@ -1,6 +1,9 @@
 package ruleset
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
 // known is what is known of a packet: what its family and its transport protocol may be, and whether an Ethernet interface brought it.
 type known struct {
@@ -219,8 +222,17 @@ func (f *flow) elements(p *place) {
 
 // rules finds the ways from a chain.
 func (f *flow) rules(p *place) {
-	p.ways = make([]edge, 0, len(p.chain.Rules))
+	n := 0
 	for _, r := range p.chain.Rules {
+		if r.leadsOn() {
+			n++
+		}
+	}
+	p.ways = make([]edge, 0, n)
+	for _, r := range p.chain.Rules {
+		if !r.leadsOn() {
+			continue
+		}
 		k := anything
 		for _, e := range r.Exprs {
 			switch e := e.(type) {
@@ -244,6 +256,15 @@ func (f *flow) rules(p *place) {
 			}
 		}
 	}
+}
+
+// leadsOn tells whether a rule leads to another chain, as far as its end tells.
+func (r *Rule) leadsOn() bool {
+	if len(r.Exprs) == 0 {
+		return false
+	}
+	v, is := r.Exprs[len(r.Exprs)-1].(Verdict)
+	return !is || v.Chain != ""
 }
 
 func (f *flow) leads(p *place, v Verdict, k *known) {
@@ -304,32 +325,42 @@ func keyOf(m *Map, e *MapElem) known {
 }
 
 // Trim leaves out of the rules of chains what they ask of a field though it is known of every packet that comes there: the family and the
-// transport protocol. Where tells which fields may be left out of a rule; what the rule has asked before goes in any case. No packet
-// notices, and nothing that Check demands is missing afterwards.
+// transport protocol. Where tells which fields may be left out of a rule, and is asked on several goroutines; what the rule has asked before goes
+// in any case. No packet notices, and nothing that Check demands is missing afterwards.
 func (r *Ruleset) Trim(where func(ch *Chain, r *Rule, f Field) bool) {
 	flow := newFlow(r)
 	if flow.circle {
 		return
 	}
-	for _, ch := range r.Chains {
-		known := flow.chains[ch.Name].known
-		for _, rule := range ch.Rules {
-			k := known
-			var asked [L4Proto + 1]bool
-			for i := 0; i < len(rule.Exprs); i++ {
-				e := rule.Exprs[i]
-				f, values, ok := teaches(e)
-				switch {
-				case !ok:
-					k.ask(e)
-				case k.implies(f, &values) && (asked[f] || where(ch, rule, f)):
-					rule.Exprs = slices.Delete(rule.Exprs, i, i+1)
-					i--
-				default:
-					asked[f] = true
-					k.of(f).and(&values)
+	var all sync.WaitGroup
+	for part := range slices.Chunk(r.Chains, max(1, (len(r.Chains)+1)/2)) {
+		all.Go(func() {
+			for _, ch := range part {
+				known := flow.chains[ch.Name].known
+				for _, rule := range ch.Rules {
+					rule.trim(known, func(f Field) bool { return where(ch, rule, f) })
 				}
 			}
+		})
+	}
+	all.Wait()
+}
+
+// trim leaves out what the rule asks though it is known.
+func (r *Rule) trim(k known, where func(Field) bool) {
+	var asked [L4Proto + 1]bool
+	for i := 0; i < len(r.Exprs); i++ {
+		e := r.Exprs[i]
+		f, values, ok := teaches(e)
+		switch {
+		case !ok:
+			k.ask(e)
+		case k.implies(f, &values) && (asked[f] || where(f)):
+			r.Exprs = slices.Delete(r.Exprs, i, i+1)
+			i--
+		default:
+			asked[f] = true
+			k.of(f).and(&values)
 		}
 	}
 }

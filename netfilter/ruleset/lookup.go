@@ -28,6 +28,9 @@ func (known names) lookup(m *Map) lookup {
 	l.slots = make([]int32, 1<<mathbits.Len(uint(2*len(m.Elems))))
 	for i := range m.Elems {
 		rest := m.Elems[i].Lo
+		if len(rest) < m.KeySize() {
+			break // it is not sound
+		}
 		for _, f := range m.Keys {
 			n := f.Size()
 			l.keys = append(l.keys, valueOf(rest[:n]))

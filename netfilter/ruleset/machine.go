@@ -25,10 +25,13 @@ type Machine struct {
 // NewMachine makes a Machine of a rule set. Contents is what dynamic sets hold, by the sets' names in the kernel; of each the
 // family of the set counts. The error says what is wrong in the rule set; see Check.
 func NewMachine(r *Ruleset, contents map[string]addrset.Addrs) (*Machine, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
+	var unsound error
+	var checking sync.WaitGroup // both take long
+	checking.Go(func() { unsound = r.Check() })
 	m := &Machine{program: newProgram(r)}
+	if checking.Wait(); unsound != nil {
+		return nil, unsound
+	}
 	for i, c := range r.Chains {
 		if c.Hook != nil {
 			m.hooks[c.Hook.Point] = append(m.hooks[c.Hook.Point], int32(i))

@@ -77,7 +77,7 @@ type names struct {
 	limits             map[string]Rate
 }
 
-// newProgram makes the program of a rule set that is sound.
+// newProgram makes the program of a rule set. That of one that is not sound is not to be run.
 func newProgram(r *Ruleset) *program {
 	known := names{numbered(r.Chains, func(c *Chain) string { return c.Name }), numbered(r.Sets, func(s *Set) string { return s.Name }),
 		numbered(r.Maps, func(m *Map) string { return m.Name }), make(map[string]Rate)}

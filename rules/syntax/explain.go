@@ -183,13 +183,27 @@ func withoutLine(s string) string {
 type meter struct {
 	src  []byte
 	read int
+	// measured says up to where the text may be read, each time that is more; closed before all may be, the rest may not. Where it is nil,
+	// all may be.
+	measured <-chan int
+	most     int
 }
 
 func (r *meter) Read(p []byte) (int, error) {
 	if r.read == len(r.src) {
 		return 0, io.EOF
 	}
-	n := copy(p, r.src[r.read:])
+	if r.measured == nil {
+		r.most = len(r.src)
+	}
+	for r.read == r.most {
+		most, ok := <-r.measured
+		if !ok {
+			return 0, io.ErrUnexpectedEOF
+		}
+		r.most = most
+	}
+	n := copy(p, r.src[r.read:r.most])
 	r.read += n
 	return n, nil
 }

@@ -2,6 +2,7 @@ package syntax
 
 import (
 	"bytes"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 
@@ -53,11 +54,17 @@ func (r *Reader) Parse(file string, src []byte) (*Node, diag.List) {
 			WithHint("write `{}`, or a comment, where it is meant to say nothing")
 		return nil, diags
 	}
-	if r.measure(t, &diags); diags.HasErrors() {
+	measured := make(chan int, len(t.src)/measuredBytes+1)
+	var measuring sync.WaitGroup
+	measuring.Go(func() {
+		defer close(measured)
+		r.measure(t, &diags, measured)
+	})
+	in := &meter{src: t.src, measured: measured}
+	docs, err := documents(in)
+	if measuring.Wait(); diags.HasErrors() {
 		return nil, diags
 	}
-	in := &meter{src: t.src}
-	docs, err := documents(in)
 	second, found := top(file), false
 	if len(docs) > 0 && (err != nil || len(docs) > 1) {
 		second, found = secondDocument(t)
@@ -78,11 +85,19 @@ func (r *Reader) Parse(file string, src []byte) (*Node, diag.List) {
 // Parse reads a file that is a policy by itself; see Reader.Parse.
 func Parse(file string, src []byte) (*Node, diag.List) { return new(Reader).Parse(file, src) }
 
+// measuredBytes is about how many bytes the library is given at once.
+const measuredBytes = 64 << 10
+
 // measure counts the values of a file, and refuses what has too many or is nested too deeply, before the library makes
-// a tree of it.
-func (r *Reader) measure(t *text, diags *diag.List) {
+// a tree of it: it tells up to where the text is measured, and nothing more once it is refused.
+func (r *Reader) measure(t *text, diags *diag.List, measured chan<- int) {
 	c := counter{lexer: newLexer(t)}
+	told := 0
 	for c.next() {
+		if c.token.start-told >= measuredBytes {
+			told = c.token.start
+			measured <- told
+		}
 		switch tok := c.token; {
 		case tok.depth+tok.blocks > maxDepth:
 			diags.Errorf(t.span(tok.start, tok.start), "too-large", tooDeep, maxDepth)
@@ -98,7 +113,9 @@ func (r *Reader) measure(t *text, diags *diag.List) {
 	}
 	if r.values += c.values(); r.values > r.allowed() { // comments at the end
 		r.tooMany(t.span(c.token.start, c.token.start), diags)
+		return
 	}
+	measured <- len(t.src)
 }
 
 // tooMany reports that a policy has more values than it may.
