@@ -83,6 +83,25 @@ func (w *wall) told() string {
 	return w.states[len(w.states)-1]
 }
 
+// within is a daemon as of Run, without its loop.
+func (w *wall) within() *daemon {
+	d := &daemon{cfg: w.cfg, calls: make(chan func()), stopped: make(chan struct{})}
+	d.fill()
+	return d
+}
+
+// begin is what Run does before its loop; the end of the test closes what that has opened.
+func (d *daemon) begin(t *testing.T) {
+	t.Helper()
+	if err := d.open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.close)
+	if err := d.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // build makes a daemon that does not run yet, in the namespace of the test's goroutine.
 func build(t testing.TB, text string) *wall {
 	t.Helper()

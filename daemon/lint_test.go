@@ -23,15 +23,8 @@ func idle(diags diag.List) bool {
 // TestLintsFollowTheCommit looks at a reload from within: nothing is linted until the kernel holds the policy.
 func TestLintsFollowTheCommit(t *testing.T) {
 	w := build(t, webText)
-	d := &daemon{cfg: w.cfg, calls: make(chan func()), stopped: make(chan struct{})}
-	d.fill()
-	if err := d.open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if err := d.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	d := w.within()
+	d.begin(t)
 	if c := chains(t); !c["in.web"] || c["in.idle"] {
 		t.Fatalf("at the start the kernel holds %v", c)
 	}
@@ -69,15 +62,8 @@ func TestStartBeforeLints(t *testing.T) {
 			t.Errorf("found before it was ready: %v", found)
 		}
 	}
-	d = &daemon{cfg: w.cfg, calls: make(chan func()), stopped: make(chan struct{})}
-	d.fill()
-	if err := d.open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if err := d.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	d = w.within()
+	d.begin(t)
 	if !told || !idle(d.reload.Diagnostics) {
 		t.Errorf("told: %v; %+v", told, d.reload)
 	}

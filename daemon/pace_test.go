@@ -12,15 +12,8 @@ import (
 func TestPause(t *testing.T) {
 	w := build(t, webText)
 	w.cfg.Tick = 123 * time.Millisecond
-	d := &daemon{cfg: w.cfg, calls: make(chan func()), stopped: make(chan struct{})}
-	d.fill()
-	if err := d.open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if err := d.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	d := w.within()
+	d.begin(t)
 	until(t, "nothing is due", func() (bool, string) {
 		if d.keeper.done != nil {
 			d.keeper.end(d, <-d.keeper.done)
@@ -76,15 +69,8 @@ func onlyIf(on bool) time.Time {
 func TestLooksWhereOthersMayChange(t *testing.T) {
 	w := build(t, webText)
 	w.cfg.Kernel.Without = kernel.Features{Persist: true}
-	d := &daemon{cfg: w.cfg, calls: make(chan func()), stopped: make(chan struct{})}
-	d.fill()
-	if err := d.open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer d.close()
-	if err := d.start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	d := w.within()
+	d.begin(t)
 	d.prover.look(d)
 	d.keeper.used = time.Time{}
 	if d.enf.Running().Source != enforce.Files || d.pause() != d.cfg.Tick {
