@@ -112,11 +112,11 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// listsTheSame applies a rule set over netlink in one namespace, loads its text by nft in another, and compares what nft lists.
-func listsTheSame(t *testing.T, rs *ruleset.Ruleset) {
+// enforced is a namespace to which a rule set was applied over netlink. What then does with the connection, if it is not nil, is done there.
+func enforced(t *testing.T, rs *ruleset.Ruleset, then func(*kernel.Conn)) *nstest.NS {
 	t.Helper()
-	applied, loaded := nstest.New(t), nstest.New(t)
-	applied.Do(t, func() {
+	ns := nstest.New(t)
+	ns.Do(t, func() {
 		conn, err := kernel.Dial(kernel.Options{Without: kernel.Features{Persist: true}})
 		if err != nil {
 			t.Fatal(err)
@@ -125,7 +125,17 @@ func listsTheSame(t *testing.T, rs *ruleset.Ruleset) {
 		if _, err := conn.Apply(context.Background(), rs); err != nil {
 			t.Fatal(err)
 		}
+		if then != nil {
+			then(conn)
+		}
 	})
+	return ns
+}
+
+// listsTheSame applies a rule set over netlink in one namespace, loads its text by nft in another, and compares what nft lists.
+func listsTheSame(t *testing.T, rs *ruleset.Ruleset) {
+	t.Helper()
+	applied, loaded := enforced(t, rs, nil), nstest.New(t)
 	if out, err := loaded.Input(t, text(t, rs), "nft", "-f", "-"); err != nil {
 		t.Fatalf("nft does not load the text: %v\n%s", err, out)
 	}

@@ -241,16 +241,8 @@ func TestNoOtherPacketGetsIn(t *testing.T) {
 // what it lists of it.
 func TestBriefIsRead(t *testing.T) {
 	for name, rs := range trimmed(t) {
-		applied, loaded := nstest.New(t), nstest.New(t)
-		applied.Do(t, func() {
-			conn, err := kernel.Dial(kernel.Options{Without: kernel.Features{Persist: true}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
-			if _, err := conn.Apply(context.Background(), rs); err != nil {
-				t.Fatal(err)
-			}
+		loaded := nstest.New(t)
+		applied := enforced(t, rs, func(conn *kernel.Conn) {
 			if change, err := conn.Plan(context.Background(), rs); err != nil || !change.Empty() {
 				t.Errorf("%s: read back: %v, %v", name, change, err)
 			}

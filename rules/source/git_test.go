@@ -29,12 +29,7 @@ func git(t *testing.T, args ...string) string {
 // repository makes a repository of one commit in the working directory.
 func repository(t *testing.T, files map[string]string) string {
 	t.Helper()
-	if _, err := exec.LookPath("git"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("no git")
-		}
-		t.Skip("no git")
-	}
+	source.NeedGit(t)
 	for _, name := range []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"} {
 		if old, ok := os.LookupEnv(name); ok { // set where the tests run from a hook
 			os.Unsetenv(name)
