@@ -13,10 +13,9 @@ import (
 
 // openObserver goes on observing what was observed before.
 func (d *daemon) openObserver() {
-	f, known := d.enf.Features()
 	d.observer = observe.New(observe.Options{
-		NoLabels: known && !f.Labels,
-		State:    store.At(d.cfg.State), LogGroup: d.cfg.LogGroup, Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log,
+		Compile: d.enf.CompileOptions(),
+		State:   store.At(d.cfg.State), Kernel: d.cfg.Kernel, Now: d.cfg.Now, Log: d.log,
 	}, d.enf.LoadOptions())
 }
 

@@ -44,8 +44,7 @@ func (e *Enforcer) cutter() *cutter {
 
 // drops tells whether the table of a policy drops connections by their label.
 func (e *Enforcer) drops(p *policy.Policy) bool {
-	f, ok := e.Features()
-	return ok && compile.Cuts(p, compile.Options{NoLabels: !f.Labels})
+	return e.conn != nil && compile.Cuts(p, e.CompileOptions())
 }
 
 // cutLabel is the label of a connection that is cut.

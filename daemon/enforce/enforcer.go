@@ -179,6 +179,15 @@ func (e *Enforcer) Features() (f kernel.Features, ok bool) {
 	return e.conn.Features(), true
 }
 
+// CompileOptions is what a policy is compiled for: this kernel, or where it can't be asked one that can do all.
+func (e *Enforcer) CompileOptions() compile.Options {
+	opt := compile.Options{LogGroup: e.opt.LogGroup}
+	if f, ok := e.Features(); ok {
+		opt.NoLabels, opt.EveryWay = !f.Labels, !f.ValidatesOnce
+	}
+	return opt
+}
+
 // recall finds out what is enforced, from the state directory and the kernel. Nothing there is needed to go on: what
 // can't be read is logged, and is as if it had never been.
 func (e *Enforcer) recall(ctx context.Context) {

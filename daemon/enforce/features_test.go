@@ -14,7 +14,7 @@ import (
 
 // TestFeaturesForcedOff enforces, edits, bans, takes over and looks, as on kernels that can do less, with packets.
 func TestFeaturesForcedOff(t *testing.T) {
-	for _, without := range []kernel.Features{{}, {Persist: true}, {Labels: true}, {Persist: true, Labels: true}} {
+	for _, without := range []kernel.Features{{}, {Persist: true}, {Labels: true}, {ValidatesOnce: true}, {Persist: true, Labels: true, ValidatesOnce: true}} {
 		t.Run(fmt.Sprintf("%+v", without), func(t *testing.T) {
 			pair := nstest.NewPair(t)
 			pair.Host.Do(t, func() {
@@ -67,7 +67,7 @@ func TestFeaturesForcedOff(t *testing.T) {
 			if r := apply(t, e, text); r.Pending() {
 				t.Errorf("the next process finds something to do: %v %q", r.Changes, r.Kernel)
 			}
-			if f, _ := e.Features(); without.Persist && f.Persist || without.Labels && f.Labels {
+			if f, _ := e.Features(); without.Persist && f.Persist || without.Labels && f.Labels || without.ValidatesOnce && f.ValidatesOnce {
 				t.Errorf("features %+v", f)
 			}
 			ban := []netip.Prefix{netip.MustParsePrefix(nstest.Peer4 + "/32")}

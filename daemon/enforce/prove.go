@@ -114,10 +114,8 @@ func (e *Enforcer) compile(c *Candidate) (*ruleset.Ruleset, error) { return e.co
 
 // compileAs is compile, where the result goes unchecked, since it will be verified, or not.
 func (e *Enforcer) compileAs(c *Candidate, unchecked bool) (*ruleset.Ruleset, error) {
-	opt := compile.Options{LogGroup: e.opt.LogGroup, Unchecked: unchecked}
-	if f, ok := e.Features(); ok {
-		opt.NoLabels = !f.Labels
-	}
+	opt := e.CompileOptions()
+	opt.Unchecked = unchecked
 	rules, err := e.opt.Compile(c.Policy, opt)
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", c.Entry, err)

@@ -27,14 +27,13 @@ import (
 	"ringwall/rules/source"
 )
 
-// Options is how an Observer is made. All but NoLabels must be set.
+// Options is how an Observer is made. All must be set.
 type Options struct {
-	State    store.Dir
-	LogGroup uint16
-	NoLabels bool // as in compile.Options
-	Kernel   kernel.Options
-	Now      func() time.Time
-	Log      *slog.Logger
+	State   store.Dir
+	Compile compile.Options
+	Kernel  kernel.Options
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Observer observes one policy at a time, in the network namespace of the thread that calls it. But for Saw and Prepare it is not safe for
@@ -123,7 +122,7 @@ func (o *Observer) Prepare(running, c *enforce.Candidate) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s can't be observed: %w", c.Entry, err)
 	}
-	rules, err := compile.Observe(found, compile.Options{LogGroup: o.opt.LogGroup, NoLabels: o.opt.NoLabels})
+	rules, err := compile.Observe(found, o.opt.Compile)
 	if err != nil {
 		return nil, fmt.Errorf("%s can't be observed: %w", c.Entry, err)
 	}

@@ -84,29 +84,34 @@ func (b *builder) choose(items []item, cell *Box, late bool) *separation {
 	}
 	slices.SortStableFunc(best, func(x, y scored) int { return cmp.Compare(x.cost, y.cost) })
 	const (
-		tried      = 6         // candidates looked at in full
-		leastShare = 10        // a probe must take one in so many items
-		tie        = 1.0 / 256 // of the cost: closer ones stay in the order that guesses put them in, so that an edit seldom makes them change places
+		tried = 6         // candidates looked at in full
+		tie   = 1.0 / 256 // of the cost: closer ones stay in the order that guesses put them in, so that an edit seldom makes them change places
 	)
+	pick := func(some []bool) *trial {
+		t, chosen, most := &b.trials[0], &b.trials[1], math.Inf(1)
+		for _, c := range best[:min(tried, len(best))] {
+			if c.cost > most/(1-tie) {
+				break
+			}
+			if b.try(t, items, some, c.probe, late, most) && t.enough(real) {
+				t, chosen, most = chosen, t, t.cost*(1-tie)
+			}
+		}
+		if most/(1-tie) >= costTest*0.6*float64(len(items)) {
+			return nil
+		}
+		if some != nil {
+			b.try(chosen, items, nil, chosen.probe, late, math.Inf(1))
+		}
+		return chosen
+	}
 	some := b.sample(items)
-	t, chosen, most := &b.trials[0], &b.trials[1], math.Inf(1)
-	for _, c := range best[:min(tried, len(best))] {
-		if c.cost > most/(1-tie) {
-			break
-		}
-		if !b.try(t, items, some, c.probe, late, most) {
-			continue
-		}
-		if n := t.members; n < 64 && leastShare*n < real {
-			continue
-		}
-		t, chosen, most = chosen, t, t.cost*(1-tie)
+	chosen := pick(some)
+	if some != nil && chosen != nil && !chosen.enough(real) { // the sample was of others
+		chosen = pick(nil)
 	}
-	if most/(1-tie) >= costTest*0.6*float64(len(items)) {
+	if chosen == nil {
 		return nil
-	}
-	if some != nil {
-		b.try(chosen, items, nil, chosen.probe, late, math.Inf(1))
 	}
 	return b.separate(items, cell, chosen)
 }

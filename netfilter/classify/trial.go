@@ -53,8 +53,8 @@ func (b *builder) sample(items []item) (looked []bool) {
 }
 
 // try finds what a probe does with items; false where that costs no less than most. A member that needs too many guards is late or, where
-// that is not allowed, stays outside. Where only some members are looked at the costs of all are taken from theirs, and what becomes of the
-// others is not known.
+// that is not allowed, stays outside. Where only some members are looked at, the costs of all are taken from theirs, and so is how many stay inside:
+// what becomes of each of the others is not known.
 func (b *builder) try(t *trial, items []item, some []bool, p Probe, mayBeLate bool, most float64) bool {
 	t.begin(p, len(items))
 	out := newOutside(b, p, items)
@@ -84,11 +84,11 @@ func (b *builder) try(t *trial, items []item, some []bool, p Probe, mayBeLate bo
 	if !mayBeLate {
 		limit = b.MoreGuards
 	}
-	total := func() float64 {
-		rest := guess(float64(len(items) - t.members))
-		return p.cost() + (inside+float64(len(t.late))*(2*costJump+rest))/real + (1-float64(t.members)/real)*rest
+	total := func(late, members float64) float64 {
+		rest := guess(float64(len(items)) - members)
+		return p.cost() + (inside+late*(2*costJump+rest))/real + (1-members/real)*rest
 	}
-	begun, members, tried := total(), t.members, 0
+	all, before, tried := t.members, inside, 0
 	var guards []int32
 	for i := range items {
 		if t.of[i] == staysOut || some != nil && !some[i] {
@@ -117,15 +117,26 @@ func (b *builder) try(t *trial, items []item, some []bool, p Probe, mayBeLate bo
 			t.members--
 		}
 		inside += c.cost()
-		if mayBeLate && total() >= most { // whatever comes makes it more
+		if mayBeLate && total(float64(len(t.late)), float64(t.members)) >= most { // whatever comes makes it more
 			return false
 		}
 	}
-	t.cost = total()
+	late, members := float64(len(t.late)), float64(t.members)
 	if tried > 0 {
-		t.cost = begun + (t.cost-begun)*float64(members)/float64(tried)
+		scale := float64(all) / float64(tried)
+		late *= scale
+		members = float64(all) - (float64(all)-members)*scale
+		inside = before + (inside-before)*scale
+		t.members = int(members)
 	}
+	t.cost = total(late, members)
 	return t.cost < most
+}
+
+// enough tells whether a probe takes as many items as it must, of so many that are not fixed.
+func (t *trial) enough(real int) bool {
+	const least, share = 64, 10 // or one in so many
+	return t.members >= least || share*t.members >= real
 }
 
 // cost is the sum of what finding its members in it costs.

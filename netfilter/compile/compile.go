@@ -25,6 +25,9 @@ type Options struct {
 	// Brief is from how many lines on the structure of a list leaves out of its tests the family that is known there: 0 for where it
 	// begins to count.
 	Brief int
+	// EveryWay: the kernel follows every way through the chains before it commits. There are few then, no more than a rule set has rules and
+	// elements of maps, about: where many lines meet each other, that costs packets some time and the kernel memory.
+	EveryWay bool
 	// Unchecked leaves it to Verify to find that the kernel would not take the result: for who verifies it next.
 	Unchecked bool
 }

@@ -33,6 +33,7 @@ type tree struct {
 const (
 	guards, moreGuards         = 2, 32
 	manyGuards, manyMoreGuards = 4, 64 // of many lines
+	mostGuards                 = 128   // where none may be late at all
 	late                       = 4
 	// manyBytes is from how much memory a line on a structure is to be sparing with it, or of how many lines.
 	manyBytes, manyLines = 2500, 30_000
@@ -46,6 +47,9 @@ func (t *tree) build(reached int) {
 	opt := classify.Options{Width: t.family.width(), Guards: guards, MoreGuards: moreGuards, Late: late, Levels: followed - reached - t.actions(), Plenty: manyBytes * len(t.lines)}
 	if len(t.lines) >= manyLines {
 		opt.Sparing, opt.Guards, opt.MoreGuards = true, manyGuards, manyMoreGuards
+	}
+	if t.opt.EveryWay { // late members share what they are asked for, so many ways lead there
+		opt.Late, opt.MoreGuards = 0, mostGuards
 	}
 	t.root = classify.Build(t.boxes, opt)
 	for opt.MoreGuards > 0 && t.root.Bytes() > mostBytes*len(t.lines) {

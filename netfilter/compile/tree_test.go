@@ -31,7 +31,7 @@ func TestLookupsAreEval(t *testing.T) {
 	for seed := range uint64(rounds(t, 100)) {
 		g := newGenerator(seed + 900)
 		p := g.long()
-		rs, err := Compile(p, Options{LogGroup: 5, NoLabels: g.chance(8), Linear: -1, Brief: int(seed % 2)})
+		rs, err := Compile(p, Options{LogGroup: 5, NoLabels: g.chance(8), Linear: -1, Brief: int(seed % 2), EveryWay: seed%3 == 0})
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}

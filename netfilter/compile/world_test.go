@@ -61,7 +61,7 @@ func load(t testing.TB, text string) *policy.Policy {
 func (w *world) enforce(t testing.TB, text string) *policy.Policy {
 	t.Helper()
 	p := load(t, text)
-	rs, err := compile.Compile(p, compile.Options{LogGroup: 7, NoLabels: !w.conn.Features().Labels})
+	rs, err := compile.Compile(p, compile.Options{LogGroup: 7, NoLabels: !w.conn.Features().Labels, EveryWay: !w.conn.Features().ValidatesOnce})
 	if err != nil {
 		t.Fatal(err)
 	}

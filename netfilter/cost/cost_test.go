@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ringwall/netfilter/compile"
 	"ringwall/rules/policy"
 	"ringwall/rules/workload"
 )
@@ -20,7 +21,7 @@ func TestVerdictsAgree(t *testing.T) {
 			p, packets := w.Policy(), w.Packets(2000, 1)
 			h := newHost(t, true)
 			h.nft(t, sink)
-			h.enforce(t, p)
+			h.enforce(t, p, compile.Options{})
 			for i, got := range h.delivered(t, packets) {
 				if d := p.Decide(&packets[i]); got != (d.Verdict == policy.Allow) {
 					t.Fatalf("%+v: delivered %v, Decide says %s by %s", packets[i], got, d.Verdict, d.By)

@@ -89,10 +89,10 @@ func (h *host) nft(t testing.TB, rules string) {
 	}
 }
 
-// enforce has Ringwall enforce a policy.
-func (h *host) enforce(t testing.TB, p *policy.Policy) {
+// enforce has Ringwall enforce a policy, compiled with options.
+func (h *host) enforce(t testing.TB, p *policy.Policy, opt compile.Options) {
 	t.Helper()
-	rs, err := compile.Compile(p, compile.Options{})
+	rs, err := compile.Compile(p, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"ringwall/netfilter/compile"
 	"ringwall/netfilter/nstest"
 	"ringwall/rules/addrset"
 	"ringwall/rules/policy"
@@ -104,8 +105,8 @@ func (b *bench) establishedPackets(t *testing.T) {
 		add(bare, track)
 		add(bare+", again", track)
 		add("the same in both hooks that Ringwall has", func(h *host) { h.nft(t, trackingTwice) })
-		add(ringwall, func(h *host) { h.enforce(t, blocking(t, addrset.Addrs{})) })
-		add(ringwall+" with block", func(h *host) { h.enforce(t, blocking(t, blocked)) })
+		add(ringwall, func(h *host) { h.enforce(t, blocking(t, addrset.Addrs{}), compile.Options{}) })
+		add(ringwall+" with block", func(h *host) { h.enforce(t, blocking(t, blocked), compile.Options{}) })
 		rounds(t, variants, pick(b, 4, 12))
 		for _, v := range variants {
 			if v.host.conn != nil {
@@ -152,7 +153,7 @@ func (b *bench) blockedSources(t *testing.T) {
 		what string
 	}{{addresses, "addresses"}, {prefixes, "prefixes"}} {
 		count := fmt.Sprintf("%d %s", block.of.V4.Len(), block.what)
-		add(ringwall+", "+count, block.of, func(h *host) { h.enforce(t, blocking(t, block.of)) })
+		add(ringwall+", "+count, block.of, func(h *host) { h.enforce(t, blocking(t, block.of), compile.Options{}) })
 		if block.of.V4.Len() <= 100_000 {
 			add("nft set in the input hook, "+count, block.of, func(h *host) { h.nft(t, setRules(block.of)) })
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"ringwall/netfilter/compile"
 	"ringwall/rules/policy"
 	"ringwall/rules/workload"
 )
@@ -25,6 +26,7 @@ type rival struct {
 const (
 	ringwall    = "Ringwall"
 	foretelling = "Ringwall, foretold"
+	fewWays     = "Ringwall, few ways"
 	bare        = "bare hook"
 	nftWritten  = "nft, as written"
 	nftBest     = "nft, best form"
@@ -40,7 +42,10 @@ var host4 = []workload.Shape{workload.Host}
 func rivals(tr *tree) []rival {
 	all := workload.Shapes[:]
 	out := []rival{
-		{name: ringwall, shapes: all, most: 100_000, guard: func(t testing.TB, h *host, w *workload.Workload) { h.enforce(t, w.Policy()) }},
+		{name: ringwall, shapes: all, most: 100_000, guard: func(t testing.TB, h *host, w *workload.Workload) { h.enforce(t, w.Policy(), compile.Options{}) }},
+		{name: fewWays, shapes: workload.Mixed[:], least: 1000, most: 100_000, guard: func(t testing.TB, h *host, w *workload.Workload) {
+			h.enforce(t, w.Policy(), compile.Options{EveryWay: true})
+		}},
 		{name: foretelling, shapes: all, least: 1000, most: 100_000, guard: foretold},
 		{name: nftMap, shapes: host4, most: 100_000, guard: byText(mapRules)},
 		{name: nftBest, shapes: all, most: 10_000, guard: byText(bestRules)},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"ringwall/netfilter/compile"
 	"ringwall/rules/policy"
 	"ringwall/rules/workload"
 )
@@ -110,7 +111,7 @@ func (b *bench) worstPackets(t *testing.T) {
 			w := workload.Generate(shape, n, 1)
 			h := newHost(t, true)
 			h.nft(t, sink)
-			h.enforce(t, w.Policy())
+			h.enforce(t, w.Policy(), compile.Options{})
 			found := b.search(t, h, w)
 			var list []policy.Packet
 			for _, s := range found {
@@ -120,13 +121,13 @@ func (b *bench) worstPackets(t *testing.T) {
 			for i := range min(8, len(list)) {
 				one := newHost(t, true)
 				one.nft(t, sink)
-				one.enforce(t, w.Policy())
+				one.enforce(t, w.Policy(), compile.Options{})
 				one.load(t, list[i:i+1])
 				variants = append(variants, &variant{who: "one", host: one})
 			}
 			ordinary := newHost(t, true)
 			ordinary.nft(t, sink)
-			ordinary.enforce(t, w.Policy())
+			ordinary.enforce(t, w.Policy(), compile.Options{})
 			ordinary.load(t, w.Packets(traceLength, 1))
 			h.load(t, list)
 			variants = append(variants, &variant{who: "all", host: h}, &variant{who: "ordinary", host: ordinary})

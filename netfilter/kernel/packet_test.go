@@ -37,6 +37,7 @@ func TestPacketsMatch(t *testing.T) {
 		},
 		Limits: []ruleset.LimitObject{{Name: "slow", Rate: ruleset.Rate{Packets: 1, Unit: 86400, Burst: 2, Over: true}}},
 	}
+	pre := &ruleset.Chain{Name: "pre", Hook: &ruleset.Hook{Point: ruleset.Prerouting}}
 	input := &ruleset.Chain{Name: "input", Hook: &ruleset.Hook{Point: ruleset.Input}}
 	output := &ruleset.Chain{Name: "output", Hook: &ruleset.Hook{Point: ruleset.Output}}
 	rule := func(c *ruleset.Chain, name string, packets uint64, e ...ruleset.Expr) {
@@ -54,7 +55,7 @@ func TestPacketsMatch(t *testing.T) {
 	rule(input, "not-dnat", all, masked(ruleset.CtStatus, ruleset.Eq, ruleset.StatusDNAT))
 	rule(input, "reply", pings, cmp(ruleset.CtDirection, ruleset.Eq, ruleset.Reply))
 	rule(input, "local", all, in(ruleset.FibDaddrType, ruleset.TypeLocal, ruleset.TypeLocal, ruleset.TypeBroadcast))
-	rule(input, "way-back", all, cmp(ruleset.FibSaddrOIf, ruleset.Eq, 1))
+	rule(pre, "way-back", all, cmp(ruleset.FibSaddrOIf, ruleset.Eq, 1))
 	rule(input, "lo", all, ruleset.Cmp{Field: ruleset.IIfName, Value: []byte("lo")})
 	rule(input, "l*", all, ruleset.Cmp{Field: ruleset.IIfName, Value: []byte("l"), Wildcard: true})
 	rule(input, "not-lo", 0, ruleset.Cmp{Field: ruleset.IIfName, Op: ruleset.Ne, Value: []byte("lo")})
@@ -75,7 +76,7 @@ func TestPacketsMatch(t *testing.T) {
 	rule(output, "few-connections", 0, v4, ruleset.Meter{Field: ruleset.Saddr4, Set: "conns4", Conns: &ruleset.ConnLimit{Max: 1}})
 	rule(output, "few-in-all", 0, ruleset.ConnLimit{Max: 1})
 	output.Rules = append(output.Rules, &ruleset.Rule{Exprs: []ruleset.Expr{ruleset.Log{Group: 3, Prefix: "test"}}})
-	r.Chains = []*ruleset.Chain{input, output}
+	r.Chains = []*ruleset.Chain{pre, input, output}
 	apply(t, c, r)
 	if n := ns.Ping(t, "127.0.0.1", pings, 5*time.Second); n != pings {
 		t.Fatalf("%d answers", n)
