@@ -432,6 +432,9 @@ func TestOnlyOneDaemon(t *testing.T) {
 		"state":     func(c *Config) { c.Socket += "2" },
 		"namespace": func(c *Config) { c.State += "3"; c.Socket += "3" },
 	} {
+		if name == "namespace" && !w.status(t).Persist {
+			continue // the kernel gives a table to nobody
+		}
 		cfg := w.cfg
 		change(&cfg)
 		cfg.Notify, cfg.Wait = nil, time.Millisecond

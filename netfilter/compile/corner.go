@@ -43,16 +43,9 @@ func (s *shape) corners(d dim, six bool, rng *rand.Rand, share float64, give fun
 			c = m.OIf
 		}
 		for _, p := range named(c) {
-			name, wild := strings.CutSuffix(string(p), "*")
-			names := []string{name, name + "7", name[:max(0, len(name)-1)] + "~"}
-			if len(name) > 0 {
-				names = append(names, name[:len(name)-1])
-			}
-			if !wild && len(name) > 1 {
-				names = append(names, "x"+name[1:])
-			}
-			for _, n := range names {
-				give(value{dim: d, name: n[:min(len(n), 15)]})
+			is, not := namesLike(strings.CutSuffix(string(p), "*"))
+			for _, n := range append(is, not...) {
+				give(value{dim: d, name: n})
 			}
 		}
 	case dimMAC:
@@ -90,6 +83,27 @@ func (s *shape) corners(d dim, six bool, rng *rand.Rand, share float64, give fun
 			number(uint64(s.expires-1), uint64(s.expires), uint64(s.expires+1), 0)
 		}
 	}
+}
+
+// namesLike is names of interfaces: those that are one or, where it is wild, have it as a prefix; and others that are like it.
+func namesLike(name string, wild bool) (is, not []string) {
+	is = []string{name, name + "7"}
+	not = []string{name[:max(0, len(name)-1)] + "~"}
+	if len(name) > 0 {
+		not = append(not, name[:len(name)-1])
+	}
+	if !wild {
+		is, not = is[:1], append([]string{is[1]}, not...)
+		if len(name) > 1 {
+			not = append(not, "x"+name[1:])
+		}
+	}
+	for _, names := range [][]string{is, not} {
+		for i, n := range names {
+			names[i] = n[:min(len(n), 15)]
+		}
+	}
+	return is, not
 }
 
 // addressCorners is corners of a part of the addresses.

@@ -73,6 +73,9 @@ func (w *witness) drawIn(r *region, at spot, own *region) (policy.Packet, bool) 
 	for _, e := range r.rest {
 		w.meet(&pkt, r, e)
 	}
+	if r.at != nil {
+		w.set(&pkt, r.at.field, r.at.value, nil)
+	}
 	return pkt, possible(&pkt)
 }
 
@@ -191,6 +194,8 @@ func (w *witness) set(pkt *policy.Packet, f ruleset.Field, v, mask []byte) {
 		pkt.UID = uint32(n)
 	case ruleset.SkGID:
 		pkt.GID = uint32(n)
+	case ruleset.Time:
+		pkt.Time = int64(n / 1e9)
 	case ruleset.EtherSaddr:
 		copy(pkt.MAC[:], v)
 	}

@@ -167,25 +167,29 @@ func (g *places) find(chain int32) []region {
 	return out
 }
 
-// size is about how many witnesses a chain has.
-func (g *places) size(chain int32) (n int) {
+// size is about how many witnesses a chain has: for spans and lookups, and for what is asked besides.
+func (g *places) size(chain int32) (n, loose int) {
 	if len(g.callers[chain]) == 0 && len(g.ways[chain]) == 0 { // nor will there be any
-		return 0
+		return 0, 0
 	}
 	const each = 4
 	for _, r := range g.chains[chain].Rules {
 		n += each
+		for _, e := range r.Exprs {
+			loose += looseCorners(e)
+		}
 		if ref, is := last(r).(ruleset.VMapRef); is {
 			n += 2 * len(g.maps[ref.Map].Elems)
 		}
 	}
-	return n
+	return n, loose
 }
 
-// corners is about how many witnesses there are.
-func (g *places) corners() (n int) {
+// corners is about how many witnesses there are of either kind.
+func (g *places) corners() (n, loose int) {
 	for i := range g.chains {
-		n += g.size(int32(i))
+		a, b := g.size(int32(i))
+		n, loose = n+a, loose+b
 	}
-	return n
+	return n, loose
 }

@@ -16,6 +16,7 @@ type region struct {
 	proto uint8 // NFProto, 0 for both
 	spans [axes]extent
 	rest  []ruleset.Expr // what is asked besides
+	at    *corner        // what a packet drawn has, whatever is asked; nil for nothing
 }
 
 // extent is the values of a field from Lo to Hi, as numbers.
@@ -202,6 +203,9 @@ func (r *region) and(o *region) {
 	}
 	if len(o.rest) > 0 {
 		r.rest = append(slices.Clip(r.rest), o.rest...)
+	}
+	if o.at != nil {
+		r.at = o.at
 	}
 }
 

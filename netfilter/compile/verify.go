@@ -33,7 +33,7 @@ func (r Report) String() string {
 }
 
 // The bounds of a Verify, in packets: up to the first every corner has its own; beyond it that many are drawn. mostPlaces is about
-// how many are for places in the compiled form.
+// how many are for places in the compiled form, and as many again for what is asked there besides addresses, protocols and ports.
 const (
 	everyCorner = 700_000
 	sampled     = 40_000
@@ -109,15 +109,16 @@ func (v *Verifier) verify(ctx context.Context, rs *ruleset.Ruleset, every, most 
 	if first.dynamic() {
 		given, extreme = fillings(p), extremes(p)
 	}
-	atPlaces := places.corners()
-	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + min(atPlaces, mostPlaces)}
+	atPlaces, loose := places.corners()
+	r := Report{Corners: (1+len(extreme))*first.corners(true) + len(given)*first.corners(false) + min(atPlaces, mostPlaces) + min(loose, mostPlaces)}
 	share := 1.0
 	if r.Corners > every {
 		r.Sampled = true
 		share = float64(most) / float64(r.Corners)
 	}
 	// One after the other: with large sets each takes memory.
-	todo := slices.Concat(first.jobs(share), first.placeJobs(places, share*min(1, mostPlaces/float64(max(1, atPlaces)))))
+	of := func(places int) float64 { return share * min(1, mostPlaces/float64(max(1, places))) }
+	todo := slices.Concat(first.jobs(share), first.placeJobs(places, shares{of(atPlaces), of(loose)}))
 	r.Packets, err = work(ctx, todo, 0)
 	done := len(todo)
 	for i, contents := range slices.Concat(given, extreme) {

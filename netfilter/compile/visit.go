@@ -16,7 +16,7 @@ import (
 type visitor struct {
 	*witness
 	*places
-	share float64
+	share shares
 	err   error // the first; nothing is judged after it
 
 	at    int32 // the chain that it is at
@@ -27,13 +27,17 @@ type visitor struct {
 	ready bool
 }
 
+// shares is how many of the witnesses of places are tried, of 1: for spans and lookups, and for what is asked besides.
+type shares struct{ spans, loose float64 }
+
 // placeJobs is the work of places in parts; of a share below one, not every place has its witnesses.
-func (pr *proof) placeJobs(g *places, share float64) (out []job) {
+func (pr *proof) placeJobs(g *places, share shares) (out []job) {
 	const part = 2000 // witnesses, of which each has its share
 	for from := 0; from < len(g.chains); {
 		to, n := from, 0
 		for to < len(g.chains) && n < part {
-			n += g.size(int32(to))
+			spans, loose := g.size(int32(to))
+			n += spans + loose
 			to++
 		}
 		first := from
@@ -44,7 +48,7 @@ func (pr *proof) placeJobs(g *places, share float64) (out []job) {
 			defer func() { w.packets += w.count }()
 			v := &visitor{witness: w, places: g, share: share}
 			for at := first; at < to; at++ {
-				if g.size(int32(at)) > 0 {
+				if n, _ := g.size(int32(at)); n > 0 {
 					v.visit(int32(at))
 				}
 			}
@@ -66,6 +70,7 @@ func (v *visitor) visit(at int32) {
 				v.place(i, nil, nil, end)
 			}
 			v.beside(i)
+			v.besides(i, end)
 		case ruleset.VMapRef:
 			elems := v.maps[end.Map].Elems
 			for n := range elems {
@@ -81,8 +86,8 @@ func (v *visitor) visit(at int32) {
 }
 
 // wants tells whether the next witness of a rule of the chain is to be looked for, which may be none of the share or have no way there.
-func (v *visitor) wants(rule int) bool {
-	if v.err != nil || v.skips(v.share) {
+func (v *visitor) wants(rule int, share float64) bool {
+	if v.err != nil || v.skips(share) {
 		return false
 	}
 	if !v.ready {
@@ -130,7 +135,7 @@ next:
 // ends, and go from there to where a verdict leads.
 func (v *visitor) place(i int, ref *ruleset.VMapRef, e *ruleset.MapElem, to ruleset.Verdict) {
 	for _, at := range []spot{atFirst, atLast} {
-		if !v.wants(i) {
+		if !v.wants(i, v.share.spans) {
 			continue
 		}
 		in, ok := v.own[i], true
@@ -167,7 +172,7 @@ func (v *visitor) behind(j int, in *region) (int, region, bool) {
 func (v *visitor) guard(i int) {
 	const few = 3
 	for n := range 2 * few {
-		if !v.wants(i) {
+		if !v.wants(i, v.share.spans) {
 			continue
 		}
 		j, both, ok := i, region{}, true
@@ -185,7 +190,7 @@ func (v *visitor) guard(i int) {
 func (v *visitor) beside(i int) {
 	for axis := range axes {
 		for _, below := range []bool{true, false} {
-			if axis == axisProto || !v.wants(i) {
+			if axis == axisProto || !v.wants(i, v.share.spans) {
 				continue
 			}
 			not := v.own[i]
@@ -205,6 +210,37 @@ func (v *visitor) beside(i int) {
 			}
 		}
 	}
+}
+
+// besides has packets judged that are what rule i of the chain asks, but at a corner of what it asks besides spans, or beyond: there such
+// that a rule behind it takes, where there are any.
+func (v *visitor) besides(i int, end ruleset.Verdict) {
+	const tries = 8
+	want := v.ruleOf(end)
+	for _, e := range matches(v.chain.Rules[i]) {
+		for _, at := range v.loose(e) {
+			if !v.wants(i, v.share.loose) {
+				continue
+			}
+			in := v.own[i]
+			in.at = &at
+			if !at.in && v.crossing(i, &in) {
+				continue
+			}
+			r, ok := v.way(i, &in)
+			for n := 0; ok && n < tries; n++ {
+				by, came := v.sent(&r, i, atAny, &in)
+				if v.err != nil || came && (want == nil || by == want || !at.in && !v.precedes(by, want)) {
+					break
+				}
+			}
+		}
+	}
+}
+
+// precedes tells whether a rule, if it is one, stands before another in the policy.
+func (v *visitor) precedes(a, b *policy.Rule) bool {
+	return a != nil && v.asker.Place(a) < v.asker.Place(b)
 }
 
 // crossing has packets of a region judged that the next rules behind rule i of the chain take, and tells whether there are any.
@@ -240,16 +276,23 @@ func (v *visitor) aim(r *region, i int, at spot, own *region, want *policy.Rule)
 // hits has a packet of a region judged, and tells whether it came to rule i of the chain and was decided by the rule that is wanted, if
 // any.
 func (v *visitor) hits(r *region, i int, at spot, own *region, want *policy.Rule) bool {
+	by, came := v.sent(r, i, at, own)
+	return v.err != nil || came && (want == nil || by == want)
+}
+
+// sent has a packet of a region judged that none of the chain's rules before rule i takes by its spans, and returns the policy's rule that
+// decides it, if any; false where it did not come to the chain, or there was none.
+func (v *visitor) sent(r *region, i int, at spot, own *region) (by *policy.Rule, came bool) {
 	if v.err != nil {
-		return true
+		return nil, false
 	}
 	pkt, ok := v.drawIn(r, at, own)
 	if !ok || v.taken(&pkt, i) {
-		return false
+		return nil, false
 	}
 	d, err := v.hold(&pkt)
 	v.err = err
-	return (want == nil || d.Rule == want) && slices.Contains(v.path, v.at)
+	return d.Rule, slices.Contains(v.path, v.at)
 }
 
 // taken tells whether one of the chain's rules before rule i takes a packet, or sends it back, by its spans alone.
@@ -266,7 +309,7 @@ func (v *visitor) taken(pkt *policy.Packet, i int) bool {
 // back has packets judged that have the key of an element where rule i of the chain is a lookup, go elsewhere, and come back to be decided
 // by a later rule.
 func (v *visitor) back(i int, ref *ruleset.VMapRef, e *ruleset.MapElem) {
-	if !v.wants(i) {
+	if !v.wants(i, v.share.spans) {
 		return
 	}
 	in, ok := v.own[i].keyed(ref, e)

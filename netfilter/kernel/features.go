@@ -32,10 +32,7 @@ const probeTable = "ringwall-probe"
 // probe asks the kernel to validate what uses each feature.
 func probe(s *socket) (Features, error) {
 	var f Features
-	_, few, err := timed(s, func(b *batch) { probeWays(b, false) })
-	if err != nil {
-		return f, err
-	}
+	var err error
 	if f.Persist, err = try(s, func(b *batch) { probeNew(b, tableOwner|tablePersist) }); err != nil {
 		return f, err
 	}
@@ -61,21 +58,27 @@ func probe(s *socket) (Features, error) {
 	if err != nil {
 		return f, err
 	}
-	f.ValidatesOnce, err = validatesOnce(s, few)
+	f.ValidatesOnce, err = validatesOnce(s)
 	return f, err
 }
 
 // validatesOnce has the kernel validate the same number of chains and rules with few ways through them and with a million, and compares what
-// processor time that takes: much more for many ways means that it follows each. few is what few took.
-func validatesOnce(s *socket, few time.Duration) (bool, error) {
+// processor time that takes: much more for many ways means that it follows each. What the kernel needs for either is loaded by then.
+func validatesOnce(s *socket) (bool, error) {
 	const times, more = 3, 4
-	many := time.Duration(math.MaxInt64)
+	few, many := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
 	for range times { // a million ways take 10 ms at least; interrupts, which are part of the time, seldom do, and never each time
-		ok, took, err := timed(s, func(b *batch) { probeWays(b, true) })
-		if err != nil || !ok {
-			return false, err
+		for _, m := range []struct {
+			ways  bool
+			least *time.Duration
+		}{{false, &few}, {true, &many}} {
+			ok, took, err := timed(s, func(b *batch) { probeWays(b, m.ways) })
+			if err != nil || !ok {
+				return false, err
+			}
+			*m.least = min(*m.least, took)
 		}
-		if many = min(many, took); many < more*few {
+		if many < more*few {
 			return true, nil
 		}
 	}
@@ -97,10 +100,10 @@ func timed(s *socket, fill func(*batch)) (ok bool, took time.Duration, err error
 	return ok, time.Duration(ended.Nano() - begun.Nano()), err
 }
 
-// probeWays makes a base chain and others, each of which jumps four times: to the next, where many ways are wanted, else to the last, which is
+// probeWays makes a base chain and others, each of which jumps three times: to the next, where many ways are wanted, else to the last, which is
 // empty. The table is dormant, so that no packet comes to any of them.
 func probeWays(b *batch, many bool) {
-	const chains, jumps = 10, 4
+	const chains, jumps = 13, 3
 	probeNew(b, unix.NFT_TABLE_F_DORMANT)
 	name := func(n int) string { return fmt.Sprint("ways", n) }
 	for n := range chains + 1 {
