@@ -197,7 +197,7 @@ func Cuts(p *policy.Policy, opt Options) bool {
 }
 
 // severed drops what belongs to a connection that was cut, before what is established is accepted. Setting the bit again changes nothing,
-// but kernels before 6.18 make room for labels only where some rule sets one.
+// but older kernels, 6.1 for one, make room for labels only where some rule sets one.
 func (c *compiler) severed(ch *ruleset.Chain) {
 	if Cuts(c.p, c.opt) {
 		add(ch, only(ruleset.Label{Bit: CutBit}), ruleset.SetLabel{Bit: CutBit}, drop)
