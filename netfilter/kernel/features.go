@@ -39,21 +39,8 @@ func probe(s *socket) (Features, error) {
 	f.Labels, err = try(s, func(b *batch) {
 		probeNew(b, 0)
 		const chain = "labels"
-		b.message(subject{"add chain", chain}, unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, func() {
-			b.str(unix.NFTA_CHAIN_TABLE, probeTable)
-			b.str(unix.NFTA_CHAIN_NAME, chain)
-		})
-		load, err := expr.Marshal(unix.NFPROTO_INET, &expr.Ct{Key: expr.CtKeyLABELS, Register: register})
-		if err != nil {
-			b.fail(err)
-		}
-		b.message(subject{"add rule", chain}, unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, func() {
-			b.str(unix.NFTA_RULE_TABLE, probeTable)
-			b.str(unix.NFTA_RULE_CHAIN, chain)
-			b.nest(unix.NFTA_RULE_EXPRESSIONS, func() {
-				b.nest(unix.NFTA_LIST_ELEM, func() { b.buf = append(b.buf, load...) })
-			})
-		})
+		probeChain(b, chain, func() {})
+		probeRule(b, chain, &expr.Ct{Key: expr.CtKeyLABELS, Register: register})
 	})
 	if err != nil {
 		return f, err
@@ -107,9 +94,7 @@ func probeWays(b *batch, many bool) {
 	probeNew(b, unix.NFT_TABLE_F_DORMANT)
 	name := func(n int) string { return fmt.Sprint("ways", n) }
 	for n := range chains + 1 {
-		b.message(subject{"add chain", name(n)}, unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, func() {
-			b.str(unix.NFTA_CHAIN_TABLE, probeTable)
-			b.str(unix.NFTA_CHAIN_NAME, name(n))
+		probeChain(b, name(n), func() {
 			if n == 0 {
 				b.nest(unix.NFTA_CHAIN_HOOK, func() {
 					b.u32(unix.NFTA_HOOK_HOOKNUM, unix.NF_INET_LOCAL_IN)
@@ -124,20 +109,34 @@ func probeWays(b *batch, many bool) {
 		if many {
 			to = n + 1
 		}
-		jump, err := expr.Marshal(unix.NFPROTO_INET, &expr.Verdict{Kind: expr.VerdictJump, Chain: name(to)})
-		if err != nil {
-			b.fail(err)
-		}
 		for range jumps {
-			b.message(subject{"add rule", name(n)}, unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, func() {
-				b.str(unix.NFTA_RULE_TABLE, probeTable)
-				b.str(unix.NFTA_RULE_CHAIN, name(n))
-				b.nest(unix.NFTA_RULE_EXPRESSIONS, func() {
-					b.nest(unix.NFTA_LIST_ELEM, func() { b.buf = append(b.buf, jump...) })
-				})
-			})
+			probeRule(b, name(n), &expr.Verdict{Kind: expr.VerdictJump, Chain: name(to)})
 		}
 	}
+}
+
+// probeChain makes a chain, with what more is to be said of it.
+func probeChain(b *batch, name string, more func()) {
+	b.message(subject{"add chain", name}, unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, func() {
+		b.str(unix.NFTA_CHAIN_TABLE, probeTable)
+		b.str(unix.NFTA_CHAIN_NAME, name)
+		more()
+	})
+}
+
+// probeRule makes a rule of one expression.
+func probeRule(b *batch, chain string, e expr.Any) {
+	data, err := expr.Marshal(unix.NFPROTO_INET, e)
+	if err != nil {
+		b.fail(err)
+	}
+	b.message(subject{"add rule", chain}, unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_APPEND, func() {
+		b.str(unix.NFTA_RULE_TABLE, probeTable)
+		b.str(unix.NFTA_RULE_CHAIN, chain)
+		b.nest(unix.NFTA_RULE_EXPRESSIONS, func() {
+			b.nest(unix.NFTA_LIST_ELEM, func() { b.buf = append(b.buf, data...) })
+		})
+	})
 }
 
 func probeNew(b *batch, flags uint32) {
